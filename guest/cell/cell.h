@@ -1,0 +1,40 @@
+/*
+ * cell.h
+ *	  The life of a cell, as the host drives it through the module's exports (docs/contract.md has the order of calls).
+ *
+ *	  build:	pgcell_format, pgcell_import..., pgcell_import_end		files of the image
+ *				pgcell_root												PostgreSQL as after its postmaster's start
+ *				pgcell_recover											in a child: what the startup process does
+ *				-> the image is taken
+ *	  serve:	pgcell_session											in a child: one client, until it leaves
+ *
+ * pgcell_root returns; the others that run PostgreSQL end with proc_exit.  Nothing here is reentrant: one call per process.
+ */
+#ifndef PGCELL_CELL_H
+#define PGCELL_CELL_H
+
+#include <stdint.h>
+
+#define PGCELL_EXPORT(name) __attribute__((export_name(#name)))
+
+/* Written by the host before pgcell_session(). */
+struct pgcell_session_args
+{
+	uint32_t	slot;			/* 1..: PostgreSQL's "child slot", no other session of the cell has it */
+	uint32_t	family;			/* of the client's address: 0 Unix socket, 4, 6 */
+	uint8_t		address[16];	/* network order, 4 or 16 bytes */
+	uint32_t	port;
+	uint32_t	reserved;
+	int64_t		cell_started_us;	/* since 1970: when the cell was made */
+};
+_Static_assert(sizeof(struct pgcell_session_args) == 40, "known to the host");
+
+extern struct pgcell_session_args pgcell_session_args;
+
+/* The root's copy of the image's secret in CLUSTER (pg_control's nonce for mock authentication). */
+extern uint8_t pgcell_baked_nonce[];
+
+/* Where shared memory ends: what is beyond is untouched (port/memory.c). */
+extern uint32_t pgcell_shmem_end(void) PGCELL_EXPORT(pgcell_shmem_end);
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * interrupts.c
+ *	  What PostgreSQL's ProcessInterrupts() does first in a cell: handlers of emulated signals, and checkpoints that became due
+ *	  inside XLogWrite() (patches 02 and 03).
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "postmaster/bgwriter.h"
+#include "storage/smgr.h"
+#include "storage/sync.h"
+#include "utils/memutils.h"
+
+static int	checkpoint_due;
+static bool in_checkpoint;
+
+void
+pgcell_checkpoint_later(void)
+{
+	if (in_checkpoint)
+		return;
+	checkpoint_due = CHECKPOINT_CAUSE_XLOG;
+	InterruptPending = true;
+}
+
+static void
+run_checkpoint(int flags)
+{
+	BackendType saved = MyBackendType;
+
+	/* the requests for fsync and unlink that sessions left in shared memory are only handed to the checkpointer */
+	in_checkpoint = true;
+	MyBackendType = B_CHECKPOINTER;
+	PG_TRY();
+	{
+		static bool sync_ready = false;
+
+		if (!sync_ready)
+		{
+			MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+			InitSync();
+			sync_ready = true;
+			MemoryContextSwitchTo(old);
+		}
+		AbsorbSyncRequests();
+		CreateCheckPoint(flags | CHECKPOINT_IMMEDIATE);
+	}
+	PG_FINALLY();
+	{
+		MyBackendType = saved;
+		in_checkpoint = false;
+	}
+	PG_END_TRY();
+}
+
+void
+pgcell_checkpoint(int flags)
+{
+	run_checkpoint(flags);
+	smgrdestroyall();
+}
+
+void
+pgcell_process_interrupts(void)
+{
+	pgcell_signal_dispatch();
+	if (checkpoint_due && !in_checkpoint && InterruptHoldoffCount == 0 && CritSectionCount == 0)
+	{
+		int			flags = checkpoint_due;
+
+		checkpoint_due = 0;
+		run_checkpoint(flags);
+	}
+}
+
+/* Called by patch 01. */
+extern ssize_t pgcell_stack_depth(void);
+extern int32_t pgcell_engine_stack(void) PGCELL_IMPORT(engine_stack);
+
+ssize_t
+pgcell_stack_depth(void)
+{
+	return pgcell_engine_stack();
+}

@@ -1,0 +1,128 @@
+/*
+ * session.c
+ *	  A child of the root: one client's session, or the recovery of a cell.  What postmaster_child_launch() does in the child
+ *	  (src/backend/postmaster/launch_backend.c), with the host in the postmaster's place.
+ */
+#include "postgres.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include "access/xlog.h"
+#include "catalog/pg_control.h"
+#include "libpq/libpq-be.h"
+#include "miscadmin.h"
+#include "postmaster/postmaster.h"
+#include "postmaster/startup.h"
+#include "storage/ipc.h"
+#include "storage/pmsignal.h"
+#include "storage/proc.h"
+#include "tcop/backend_startup.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "../port/layout.h"
+#include "../vfs/vfs.h"
+#include "cell.h"
+
+extern void pgcell_session(void) PGCELL_EXPORT(pgcell_session);
+extern void pgcell_recover(void) PGCELL_EXPORT(pgcell_recover);
+extern struct pgcell_session_args *pgcell_session_args_address(void) PGCELL_EXPORT(pgcell_session_args_address);
+
+struct pgcell_session_args pgcell_session_args;
+
+struct pgcell_session_args *
+pgcell_session_args_address(void)
+{
+	return &pgcell_session_args;
+}
+
+static void
+close_files(int code, Datum arg)
+{
+	vfs_close_all();
+}
+
+/* The common start of children.  slot is PostgreSQL's child slot; its last user may have died without clearing it. */
+static void
+begin_child(int slot)
+{
+	vfs_after_fork();
+	set_stack_base();
+	InitPostmasterChild();
+	on_proc_exit(close_files, 0);
+	MemoryContextSwitchTo(TopMemoryContext);
+	MyPMChildSlot = slot;
+	MarkPostmasterChildSlotUnassigned(slot);
+	MarkPostmasterChildSlotAssigned(slot);
+}
+
+static void
+fill_address(SockAddr *raddr)
+{
+	const struct pgcell_session_args *args = &pgcell_session_args;
+
+	memset(raddr, 0, sizeof *raddr);
+	raddr->addr.ss_family = args->family == 4 ? AF_INET : args->family == 6 ? AF_INET6 : AF_UNIX;
+	if (args->family == 4)
+	{
+		struct sockaddr_in *sin = (struct sockaddr_in *) &raddr->addr;
+
+		memcpy(&sin->sin_addr, args->address, 4);
+		sin->sin_port = pg_hton16(args->port);
+		raddr->salen = sizeof *sin;
+	}
+	else if (args->family == 6)
+	{
+		struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *) &raddr->addr;
+
+		memcpy(&sin6->sin6_addr, args->address, 16);
+		sin6->sin6_port = pg_hton16(args->port);
+		raddr->salen = sizeof *sin6;
+	}
+	else
+		raddr->salen = sizeof(struct sockaddr_un);
+}
+
+void
+pgcell_session(void)
+{
+	BackendStartupData startup = {.canAcceptConnections = CAC_OK};
+
+	MyBackendType = B_BACKEND;
+	begin_child(pgcell_session_args.slot);
+	PgStartTime = pgcell_session_args.cell_started_us -
+		((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+	PgReloadTime = PgStartTime;
+
+	/* the only secret of the image that is in CLUSTER; all others are made per process */
+	if (memcmp(GetMockAuthenticationNonce(), pgcell_baked_nonce, MOCK_AUTH_NONCE_LEN) == 0 &&
+		!pg_strong_random(GetMockAuthenticationNonce(), MOCK_AUTH_NONCE_LEN))
+		ereport(FATAL, errmsg("could not generate random numbers for a new cell"));
+
+	startup.socket_created = startup.fork_started = GetCurrentTimestamp();
+	conn_timing.socket_create = conn_timing.fork_start = conn_timing.fork_end = startup.fork_started;
+	MyClientSocket = palloc(sizeof(ClientSocket));
+	MyClientSocket->sock = PGCELL_CLIENT_FD;
+	fill_address(&MyClientSocket->raddr);
+	BackendMain(&startup, sizeof startup);
+}
+
+/*
+ * Recovery: StartupXLOG() on freshly made shared memory.  At build time the cluster was shut down cleanly and little is to be
+ * done; after a crash the files are what a disk would hold, and the WAL is replayed.
+ */
+void
+pgcell_recover(void)
+{
+	if (vfs_recover() != 0)
+	{
+		write_stderr("pgcell: the cell's file system is damaged\n");
+		_exit(2);
+	}
+	begin_child(1);
+	StartupProcessMain(NULL, 0);
+}

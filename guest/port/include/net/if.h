@@ -1,0 +1,1 @@
+/* A cell has no network interfaces. */

@@ -1,0 +1,43 @@
+#!/bin/sh
+# usage: compile.sh TREE JOBS
+# Compiles, in a configured tree, the backend and the modules that are linked in.  Writes TREE/objects.txt (for the linker) and
+# TREE/modules.txt (for guest/port/modules.sh).
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+tree=$(cd "$1" && pwd)
+jobs=$2
+log=$tree/compile.log
+
+# regress.so holds the C functions of PostgreSQL's own regression tests
+modules="plpgsql=src/pl/plpgsql/src dict_snowball=src/backend/snowball regress=src/test/regress"
+conversions=src/backend/utils/mb/conversion_procs
+
+fail() { tail -30 "$log"; echo "pgcell: compiling PostgreSQL failed; see $log"; exit 1; }
+
+: >"$log"
+total=800
+# one dot each 40 files, so that a wait can be seen to pass
+( while sleep 10; do
+    n=$(find "$tree/src/backend" -name '*.o' | wc -l)
+    printf 'pgcell:   %d of about %d files\n' "$n" $total
+  done ) & ticker=$!
+trap 'kill $ticker 2>/dev/null' EXIT
+
+make -s -C "$tree/src/backend" generated-headers >>"$log" 2>&1 || fail
+# the time zone compiler is linked on the way, and is not used: it may have undefined symbols
+make -s -j"$jobs" -C "$tree/src/backend" -f "$here/objects.mk" LDFLAGS_EX=-Wl,--allow-undefined pgcell-objects >>"$log" 2>&1 || fail
+
+for dir in "$tree/$conversions"/*/; do
+    [ -e "$dir/Makefile" ] && modules="$modules $(basename "$dir")=$conversions/$(basename "$dir")"
+done
+sed "s#^#$tree/src/backend/#" "$tree/src/backend/pgcell-objects.txt" >"$tree/objects.txt"
+: >"$tree/modules.txt"
+for m in $modules; do
+    name=${m%%=*}
+    dir=$tree/${m#*=}
+    make -s -j"$jobs" -C "$dir" -f "$here/module.mk" \
+        COPT="-DPg_magic_func=${name}_Pg_magic_func -D_PG_init=${name}__PG_init" pgcell-module >>"$log" 2>&1 || fail
+    cat "$dir/pgcell-objects.txt" >>"$tree/objects.txt"
+    echo "$name=$(paste -sd, "$dir/pgcell-objects.txt")" >>"$tree/modules.txt"
+done
+printf '%s\n' "$tree/src/common/libpgcommon_srv.a" "$tree/src/port/libpgport_srv.a" >>"$tree/objects.txt"

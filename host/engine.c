@@ -1,0 +1,159 @@
+/*
+ * engine.c - the engine behind session.h: restores the image and runs one session of a cell.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../guest/port/layout.h"
+#include "guest.h"
+#include "image.h"
+#include "runtime.h"
+#include "session.h"
+#include "transport.h"
+
+static wasi_ctx wasi;
+static struct image image;
+
+/* as in guest/cell/cell.h */
+struct guest_session_args {
+	uint32_t slot;
+	uint32_t family;
+	uint8_t address[16];
+	uint32_t port;
+	uint32_t reserved;
+	int64_t cell_started_us;
+};
+_Static_assert(sizeof(struct guest_session_args) == 40, "known to the guest");
+
+int engine_open(const char *image_path, char *err, size_t errlen)
+{
+	const struct wasi_config config = {.allow_stdio = true};
+	const struct image_part_header *private, *base;
+	int rc;
+
+	if (image_open(&image, image_path, runtime_build_id, err, errlen) < 0)
+		return -1;
+	rc = transport_share();
+	if (rc == 0)
+		rc = wasi_init(&wasi, &config);
+	if (rc == 0)
+		rc = runtime_open(&wasi);
+	if (rc < 0) {
+		snprintf(err, errlen, "can't set up the engine: %s", strerror(-rc));
+		return -1;
+	}
+	if (w2c_guest_pgcell_contract_version(runtime_guest) != image.header->contract_version) {
+		snprintf(err, errlen, "the image %s has another contract version", image_path);
+		return -1;
+	}
+	private = &image.header->parts[IMAGE_PRIVATE];
+	base = &image.header->parts[IMAGE_BASE];
+	rc = runtime_map(private->guest_start, private->len_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, image.fd, private->offset);
+	if (rc == 0)
+		rc = runtime_map(base->guest_start, base->len_bytes, PROT_READ, MAP_SHARED, image.fd, base->offset);
+	if (rc < 0) {
+		snprintf(err, errlen, "can't map the image %s: %s", image_path, strerror(-rc));
+		return -1;
+	}
+	return 0;
+}
+
+int engine_populate(int cell_fd)
+{
+	if (ftruncate(cell_fd, PGCELL_CLUSTER_END - PGCELL_CLUSTER_START) < 0)
+		return -errno;
+	return image_write_cluster(&image, IMAGE_CLUSTER_READY, cell_fd);
+}
+
+/* Tells the client, who would otherwise only see the connection end. The message is a whole ErrorResponse. */
+static void on_trap(const char *what)
+{
+	char text[200], packet[400];
+	int text_len = snprintf(text, sizeof text, "session ended: %s", what);
+	int len = 5;
+
+	dprintf(STDERR_FILENO, "pgcell: error session=%d guest trap: %s\n", (int)getpid(), what);
+	if (transport_client_fd() < 0 || text_len <= 0)
+		return;
+	len += snprintf(packet + len, sizeof packet - (size_t)len, "SFATAL%cVFATAL%cCXX000%cM%s%c%c", 0, 0, 0, text, 0, 0);
+	packet[0] = 'E';
+	*(uint32_t *)(void *)memcpy(packet + 1, &(uint32_t){htonl((uint32_t)len - 1)}, 4);
+	(void)!send(transport_client_fd(), packet, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static void fill_args(struct guest_session_args *to, const struct session_args *args)
+{
+	memset(to, 0, sizeof *to);
+	to->slot = args->slot;
+	to->cell_started_us = args->cell_created_us;
+	if (args->peer.ss_family == AF_INET) {
+		const struct sockaddr_in *sin = (const struct sockaddr_in *)&args->peer;
+
+		to->family = 4;
+		memcpy(to->address, &sin->sin_addr, 4);
+		to->port = ntohs(sin->sin_port);
+	} else if (args->peer.ss_family == AF_INET6) {
+		const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)&args->peer;
+
+		to->family = 6;
+		memcpy(to->address, &sin6->sin6_addr, 16);
+		to->port = ntohs(sin6->sin6_port);
+	}
+}
+
+static void run_guest(void *arg)
+{
+	const struct session_args *args = arg;
+
+	if (args->kind == SESSION_RECOVER)
+		w2c_guest_pgcell_recover(runtime_guest);
+	else
+		w2c_guest_pgcell_session(runtime_guest);
+}
+
+/* Shared memory as it was before the first recovery; the files stay. */
+static int reset_shared_memory(int cell_fd)
+{
+	if (fallocate(cell_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PGCELL_FILES_START - PGCELL_CLUSTER_START) < 0)
+		return -errno;
+	return image_write_cluster(&image, IMAGE_CLUSTER_CRASHED, cell_fd);
+}
+
+static void on_guest_exit(int code)
+{
+	(void)code;
+	transport_end();
+}
+
+void session_main(const struct session_args *args)
+{
+	struct guest_session_args *guest_args;
+	int rc = 0;
+
+	runtime_trap_hook = on_trap;
+	wasi_exit_hook = on_guest_exit;
+	if (args->kind == SESSION_RECOVER)
+		rc = reset_shared_memory(args->cell_fd);
+	if (rc == 0)
+		rc = runtime_map(PGCELL_CLUSTER_START, PGCELL_CLUSTER_END - PGCELL_CLUSTER_START, PROT_READ | PROT_WRITE, MAP_SHARED,
+			args->cell_fd, 0);
+	if (rc == 0)
+		rc = transport_begin(args, w2c_guest_pgcell_signal_address(runtime_guest),
+			w2c_guest_pgcell_interrupt_address(runtime_guest));
+	guest_args = guest_range(w2c_guest_pgcell_session_args_address(runtime_guest), sizeof *guest_args);
+	if (rc < 0 || !guest_args) {
+		dprintf(STDERR_FILENO, "pgcell: error session=%d can't start: %s\n", (int)getpid(), strerror(-rc));
+		_exit(3);
+	}
+	fill_args(guest_args, args);
+	runtime_enter(run_guest, (void *)(uintptr_t)args);
+	_exit(0);
+}

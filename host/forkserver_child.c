@@ -1,0 +1,363 @@
+#define _GNU_SOURCE
+#include "forkserver_child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <search.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "forkserver.h"
+#include "log.h"
+#include "session.h"
+
+struct child {
+	pid_t pid;
+	uint64_t cookie;
+	LIST_ENTRY(child) link;
+};
+
+static int socket_fd = -1;
+static int signal_fd = -1;
+static pid_t own_pid;
+static void *children_by_pid; /* tsearch(3) tree of struct child */
+static LIST_HEAD(, child) children = LIST_HEAD_INITIALIZER(children);
+static bool is_stopping;
+static int64_t kill_at_ms; /* while stopping */
+
+/* Static because it is big, and so that a session can go on pointing at its preread bytes. */
+static struct order order;
+
+static int compare_pid(const void *a, const void *b)
+{
+	pid_t left = ((const struct child *)a)->pid;
+	pid_t right = ((const struct child *)b)->pid;
+
+	return (left > right) - (left < right);
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void signal_all(int signal_number)
+{
+	struct child *child;
+
+	LIST_FOREACH (child, &children, link)
+		kill(child->pid, signal_number);
+}
+
+/* The supervisor is gone, or we cannot talk to it: nobody is left to serve. */
+static _Noreturn void end_all(int status)
+{
+	signal_all(SIGKILL);
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		;
+	_exit(status);
+}
+
+static void send_report(struct report *report)
+{
+	report->version = FORKSERVER_VERSION;
+	/* May block: the supervisor never does, so it will read. */
+	while (send(socket_fd, report, sizeof(*report), MSG_NOSIGNAL) < 0) {
+		if (errno != EINTR)
+			end_all(1);
+	}
+}
+
+static void report_failed(uint64_t cookie, int error)
+{
+	struct report report = {.type = REPORT_FAILED, .cookie = cookie, .error = error};
+
+	send_report(&report);
+}
+
+static struct child *child_add(uint64_t cookie)
+{
+	struct child *child = calloc(1, sizeof(*child));
+
+	if (child != NULL)
+		child->cookie = cookie;
+	return child;
+}
+
+static void report_ended(pid_t pid, int wait_status)
+{
+	struct child key = {.pid = pid};
+	struct child **found = tfind(&key, &children_by_pid, compare_pid);
+	struct report report = {.type = REPORT_ENDED, .pid = pid, .wait_status = wait_status};
+	struct child *child;
+
+	if (found == NULL)
+		return; /* not a session: something the engine started */
+	child = *found;
+	report.cookie = child->cookie;
+	tdelete(&key, &children_by_pid, compare_pid);
+	LIST_REMOVE(child, link);
+	free(child);
+	send_report(&report);
+}
+
+static void reap(void)
+{
+	struct signalfd_siginfo info;
+	int wait_status;
+	pid_t pid;
+
+	while (read(signal_fd, &info, sizeof(info)) > 0)
+		; /* several deaths may share one signal: waitpid() knows them all */
+	while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+		report_ended(pid, wait_status);
+}
+
+static void unpack_peer(struct session_args *args)
+{
+	if (order.peer_family == AF_INET) {
+		struct sockaddr_in *in = (struct sockaddr_in *)&args->peer;
+
+		in->sin_family = AF_INET;
+		in->sin_port = htons(order.peer_port);
+		memcpy(&in->sin_addr, order.peer_address, sizeof(in->sin_addr));
+		args->peer_len = sizeof(*in);
+	} else if (order.peer_family == AF_INET6) {
+		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&args->peer;
+
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(order.peer_port);
+		memcpy(&in6->sin6_addr, order.peer_address, sizeof(in6->sin6_addr));
+		args->peer_len = sizeof(*in6);
+	} else {
+		args->peer.ss_family = AF_UNIX;
+		args->peer_len = sizeof(args->peer.ss_family);
+	}
+}
+
+static void reset_signals(void)
+{
+	static const int changed[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD};
+	sigset_t none;
+
+	for (size_t i = 0; i < sizeof(changed) / sizeof(changed[0]); i++)
+		signal(changed[i], SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* In the forked child. */
+static _Noreturn void become_session(int client_fd, int cell_fd)
+{
+	static struct session_args args;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != own_pid)
+		_exit(1); /* the fork server died before the line above */
+	close(socket_fd);
+	close(signal_fd);
+	reset_signals();
+
+	args = (struct session_args){
+		.kind = (int)order.kind,
+		.client_fd = client_fd,
+		.cell_fd = cell_fd,
+		.slot = order.slot,
+		.memory_limit_bytes = order.memory_limit_bytes,
+		.cell_created_us = order.cell_created_us,
+		.preread = order.preread,
+		.preread_len = order.preread_len,
+	};
+	unpack_peer(&args);
+	if (client_fd >= 0) /* the supervisor's event loop had made it non-blocking */
+		fcntl(client_fd, F_SETFL, fcntl(client_fd, F_GETFL) & ~O_NONBLOCK);
+	session_main(&args);
+}
+
+static void start(const int fds[2], size_t fd_count)
+{
+	bool has_client = order.kind != SESSION_RECOVER;
+	struct report report = {.type = REPORT_STARTED, .cookie = order.cookie};
+	struct child *child = NULL;
+	int client_fd, cell_fd;
+	int rc = 0;
+
+	if (fd_count != (has_client ? 2u : 1u)) {
+		/* The kernel drops descriptors that we have no room for. */
+		report_failed(order.cookie, EMFILE);
+		return;
+	}
+	client_fd = has_client ? fds[0] : -1;
+	cell_fd = fds[fd_count - 1];
+	if (is_stopping)
+		rc = -ESHUTDOWN;
+	if (rc == 0 && (order.flags & ORDER_FRESH_CELL) != 0)
+		rc = engine_populate(cell_fd);
+	if (rc == 0) {
+		child = child_add(order.cookie);
+		if (child == NULL)
+			rc = -ENOMEM;
+	}
+	if (rc == 0) {
+		child->pid = fork();
+		if (child->pid == 0)
+			become_session(client_fd, cell_fd);
+		if (child->pid < 0)
+			rc = -errno;
+	}
+	if (rc == 0 && tsearch(child, &children_by_pid, compare_pid) == NULL) {
+		kill(child->pid, SIGKILL); /* reaped as an unknown child */
+		rc = -ENOMEM;
+	}
+	if (rc != 0) {
+		free(child);
+		report_failed(order.cookie, -rc);
+		return;
+	}
+	LIST_INSERT_HEAD(&children, child, link);
+	report.pid = child->pid;
+	send_report(&report);
+}
+
+static void kill_one(uint64_t cookie)
+{
+	struct child *child;
+
+	LIST_FOREACH (child, &children, link) {
+		if (child->cookie == cookie) {
+			kill(child->pid, SIGKILL);
+			return;
+		}
+	}
+}
+
+/* Receives into `order`. Ends the process when there is nobody to obey any more. */
+static void obey(void)
+{
+	struct iovec iov = {.iov_base = &order, .iov_len = sizeof(order)};
+	union {
+		struct cmsghdr align;
+		uint8_t bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control;
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control)};
+	int fds[2] = {-1, -1};
+	size_t fd_count = 0;
+	ssize_t len = recvmsg(socket_fd, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (len <= 0)
+		end_all(0);
+	for (struct cmsghdr *header = CMSG_FIRSTHDR(&msg); header != NULL; header = CMSG_NXTHDR(&msg, header)) {
+		if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+			continue;
+		fd_count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(header), fd_count * sizeof(int));
+	}
+	if (len != (ssize_t)sizeof(order) || order.version != FORKSERVER_VERSION ||
+	    order.preread_len > sizeof(order.preread))
+		BUG("order of %zd bytes, version %u", len, order.version);
+
+	switch (order.type) {
+	case ORDER_START:
+		start(fds, fd_count);
+		break;
+	case ORDER_KILL:
+		kill_one(order.cookie);
+		break;
+	case ORDER_STOP:
+		is_stopping = true;
+		kill_at_ms = now_ms() + FORKSERVER_STOP_GRACE_MS;
+		signal_all(SIGTERM);
+		break;
+	default:
+		BUG("order of type %u", order.type);
+	}
+	for (size_t i = 0; i < fd_count; i++)
+		close(fds[i]);
+}
+
+/* Poll timeout; kills and asks again soon when the grace time is over. */
+static int stop_timeout_ms(void)
+{
+	int64_t left_ms = kill_at_ms - now_ms();
+
+	if (!is_stopping)
+		return -1;
+	if (left_ms > 0)
+		return (int)left_ms;
+	signal_all(SIGKILL);
+	return 100;
+}
+
+static void detach_from_surroundings(pid_t supervisor)
+{
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
+	sigset_t blocked;
+	int null_fd;
+
+	own_pid = getpid();
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != supervisor)
+		_exit(1);
+	setsid(); /* a terminal's signals are the supervisor's business */
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		signal(ignored[i], SIG_IGN);
+
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null_fd >= 0) {
+		dup2(null_fd, STDIN_FILENO);
+		dup2(null_fd, STDOUT_FILENO); /* the ready line is the supervisor's alone */
+	}
+	if (socket_fd > STDERR_FILENO + 1)
+		close_range(STDERR_FILENO + 1, (unsigned)socket_fd - 1, 0);
+	close_range((unsigned)socket_fd + 1, ~0u, 0);
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &blocked, NULL);
+	signal_fd = signalfd(-1, &blocked, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signal_fd < 0)
+		BUG("signalfd: %s", strerror(errno));
+}
+
+_Noreturn void forkserver_child_main(int fd, pid_t supervisor, const char *image_path)
+{
+	struct report report = {.type = REPORT_READY};
+
+	socket_fd = fd;
+	detach_from_surroundings(supervisor);
+	if (engine_open(image_path, report.message, sizeof(report.message)) != 0)
+		report.type = REPORT_OPEN_FAILED;
+	send_report(&report);
+	if (report.type == REPORT_OPEN_FAILED)
+		_exit(1);
+
+	for (;;) {
+		struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = socket_fd, .events = POLLIN}};
+
+		if (is_stopping && LIST_EMPTY(&children))
+			_exit(0);
+		if (poll(fds, 2, stop_timeout_ms()) < 0 && errno != EINTR)
+			BUG("poll: %s", strerror(errno));
+		if (fds[0].revents != 0)
+			reap();
+		if (fds[1].revents != 0)
+			obey();
+	}
+}

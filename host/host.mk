@@ -1,0 +1,52 @@
+# The native program: the guest translated to C, and the host around it.
+
+HOST := $(BUILD)/host
+WABT_SHARE := $(TOOLS)/wabt/usr/share/wabt/wasm2c
+PARTS := 24
+PART_NUMBERS := $(shell seq 0 $$(($(PARTS) - 1)))
+
+HOST_WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
+HOST_CFLAGS := -std=gnu11 -O2 -g -fno-omit-frame-pointer $(HOST_WARN) $(shell pkg-config --cflags libuv 2>/dev/null) \
+	-I$(HOST)/translated -isystem $(TOOLS)/wabt/usr/include
+# Bounds are enforced by the reservation and its guard pages, the stack by its guard and the guest's own check; the memory's
+# address is kept in a segment register.  Loads whose result is not used need not trap.
+RUNTIME_FLAGS := -DWASM_RT_MEMCHECK_GUARD_PAGES=1 -DWASM_RT_SKIP_SIGNAL_RECOVERY=1 -DWASM_RT_ALLOW_SEGUE=1 \
+	-DWASM_RT_NONCONFORMING_UNCHECKED_STACK_EXHAUSTION=1 -DWASM_RT_NONCONFORMING_ALLOW_OOB_READ_ELIMINATION=1 \
+	-DWASM_RT_USE_MMAP=1 -DWASM_RT_TRAP_HANDLER=runtime_trap
+TRANSLATED_CFLAGS := -std=gnu11 -O2 -w -fno-strict-aliasing -fwrapv -fno-math-errno -fno-omit-frame-pointer \
+	-include $(ROOT)/host/intrinsics.h $(RUNTIME_FLAGS) -I$(HOST)/translated -isystem $(TOOLS)/wabt/usr/include
+
+$(HOST)/translated/done: $(BUILD)/guest/native.wasm host/host.mk
+	$(SAY) 'translating the guest to C'
+	@mkdir -p $(HOST)/translated
+	@$(TOOLS)/bin/wasm2c $(BUILD)/guest/native.wasm -n guest --disable-tail-call --num-outputs=$(PARTS) -o $(HOST)/translated/guest.c
+	@sha256sum $(BUILD)/guest/native.wasm | cut -c1-64 >$(HOST)/translated/build-id
+	@touch $@
+
+TRANSLATED_OBJECTS := $(patsubst %,$(HOST)/translated/guest_%.o,$(PART_NUMBERS))
+
+$(TRANSLATED_OBJECTS): $(HOST)/translated/%.o: $(HOST)/translated/done host/intrinsics.h
+	$(SAY) 'compiling $*.c of $(PARTS) parts'
+	@$(CC_HOST) $(TRANSLATED_CFLAGS) -c $(HOST)/translated/$*.c -o $@
+
+RUNTIME_OBJECTS := $(HOST)/wasm-rt-impl.o $(HOST)/wasm-rt-exceptions-impl.o
+$(RUNTIME_OBJECTS): $(HOST)/%.o: $(TOOLS)/versions host/host.mk
+	@mkdir -p $(HOST)
+	@$(CC_HOST) -std=gnu11 -O2 -w $(RUNTIME_FLAGS) -isystem $(TOOLS)/wabt/usr/include -c $(WABT_SHARE)/$*.c -o $@
+
+HOST_SOURCES := $(wildcard host/*.c)
+HOST_OBJECTS := $(patsubst host/%.c,$(HOST)/%.o,$(HOST_SOURCES))
+
+$(HOST)/%.o: host/%.c $(HOST)/translated/done
+	@$(CC_HOST) $(HOST_CFLAGS) $(RUNTIME_FLAGS) -DGUEST_BUILD_ID="\"$$(cat $(HOST)/translated/build-id)\"" \
+		-DPGCELL_POSTGRES_VERSION="\"$$(cut -d' ' -f2 $(PG_SOURCE).version)\"" -MMD -MP -c $< -o $@
+
+-include $(wildcard $(HOST)/*.d)
+
+$(BUILD)/pgcell: $(HOST_OBJECTS) $(TRANSLATED_OBJECTS) $(RUNTIME_OBJECTS)
+	$(SAY) 'linking pgcell'
+	@clang-19 -fuse-ld=lld-19 $^ $$(pkg-config --libs libuv) -lm -o $@
+
+$(BUILD)/pgcell.img: $(BUILD)/pgcell $(PG_NATIVE)/installed guest/image/build.sh guest/image/postgresql.conf
+	$(SAY) 'making the image'
+	@guest/image/build.sh $(BUILD) $@

@@ -1,0 +1,65 @@
+/*
+ * intrinsics.h - imports of module "pgcell" that the C compiler inlines into the translated guest.
+ *
+ * Included before wasm2c's output (-include), whose own declarations of these functions then find them defined. An address needs
+ * no check: it has 32 bits, and 4 GiB from guest_base on are reserved (runtime.c). The operations are sequentially consistent,
+ * as those of PostgreSQL's port/atomics.h are; the sessions of a cell share the memory as processes.
+ */
+#ifndef PGCELL_INTRINSICS_H
+#define PGCELL_INTRINSICS_H
+
+#include <stdint.h>
+
+struct w2c_pgcell;
+extern uint8_t *guest_base;
+extern char *runtime_stack_top; /* where the guest was entered (runtime.c) */
+
+#define PGCELL_RMW(name, bits, builtin)                                                                                \
+	static inline uint##bits##_t w2c_pgcell_atomic_##name##_##bits(                                                \
+		struct w2c_pgcell *host, uint32_t addr, uint##bits##_t value)                                          \
+	{                                                                                                              \
+		(void)host;                                                                                            \
+		return builtin((uint##bits##_t *)(guest_base + addr), value, __ATOMIC_SEQ_CST);                        \
+	}
+
+PGCELL_RMW(exchange, 32, __atomic_exchange_n)
+PGCELL_RMW(exchange, 64, __atomic_exchange_n)
+PGCELL_RMW(add, 32, __atomic_fetch_add)
+PGCELL_RMW(add, 64, __atomic_fetch_add)
+PGCELL_RMW(and, 32, __atomic_fetch_and)
+PGCELL_RMW(and, 64, __atomic_fetch_and)
+PGCELL_RMW(or, 32, __atomic_fetch_or)
+PGCELL_RMW(or, 64, __atomic_fetch_or)
+
+#define PGCELL_CAS(bits)                                                                                               \
+	static inline uint##bits##_t w2c_pgcell_atomic_cas_##bits(                                                     \
+		struct w2c_pgcell *host, uint32_t addr, uint##bits##_t expected, uint##bits##_t desired)               \
+	{                                                                                                              \
+		(void)host;                                                                                            \
+		__atomic_compare_exchange_n((uint##bits##_t *)(guest_base + addr), &expected, desired, 0,              \
+			__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                                                           \
+		return expected;                                                                                       \
+	}
+
+PGCELL_CAS(32)
+PGCELL_CAS(64)
+
+static inline void w2c_pgcell_fence(struct w2c_pgcell *host)
+{
+	(void)host;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void w2c_pgcell_fence_acqrel(struct w2c_pgcell *host)
+{
+	(void)host;
+	__atomic_thread_fence(__ATOMIC_ACQ_REL);
+}
+
+static inline uint32_t w2c_pgcell_engine_stack(struct w2c_pgcell *host)
+{
+	(void)host;
+	return (uint32_t)(runtime_stack_top - (char *)__builtin_frame_address(0));
+}
+
+#endif

@@ -1,0 +1,78 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "image_cmd.h"
+#include "log.h"
+#include "options.h"
+#include "supervisor.h"
+
+#ifndef PGCELL_VERSION
+#define PGCELL_VERSION "0.1.0"
+#endif
+
+#define EXIT_USAGE 2
+
+static int cmd_serve(int argc, char **argv)
+{
+	struct config config;
+	char err[512];
+	int status = EXIT_USAGE;
+
+	switch (options_parse(&config, argc, argv, err, sizeof(err))) {
+	case OPTIONS_RUN:
+		log_set_verbose(config.is_verbose);
+		status = supervisor_run(&config);
+		break;
+	case OPTIONS_HELP:
+		options_print_help(stdout);
+		status = 0;
+		break;
+	case OPTIONS_ERROR:
+		fprintf(stderr, "pgcell serve: %s\n", err);
+		break;
+	}
+	config_release(&config);
+	return status;
+}
+
+/* argv[0] of a command is its own name. */
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} commands[] = {
+	{"serve", cmd_serve, "run a PostgreSQL server"},
+	{"image", cmd_image, "make or check an image"},
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void print_help(FILE *out)
+{
+	fprintf(out, "Usage: pgcell COMMAND [OPTION]...\n\nReal PostgreSQL in thousands of isolated cells.\n\n");
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+	fprintf(out, "\n  --help, --version\n\n`pgcell COMMAND --help` says more about a command.\n");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_help(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0) {
+		print_help(stdout);
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("pgcell %s\n", PGCELL_VERSION);
+		return 0;
+	}
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	}
+	fprintf(stderr, "pgcell: \"%.80s\" is not a command; see pgcell --help\n", argv[1]);
+	return EXIT_USAGE;
+}

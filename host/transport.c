@@ -1,0 +1,308 @@
+#define _GNU_SOURCE
+#include "transport.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../guest/port/layout.h"
+#include "wasi.h"
+#include "wasi_internal.h"
+
+struct w2c_env;
+struct w2c_pgcell;
+
+#define MAX_PROCESSES 16384u /* a power of two; far above --max-sessions */
+
+/* One entry per session process, found by process id. */
+struct process_entry {
+	_Atomic int32_t pid; /* 0: free */
+	_Atomic uint64_t cell; /* inode of the cell's memfd */
+};
+
+static struct process_entry *processes;
+static struct process_entry *own_entry;
+static int32_t own_pid;
+static int client_fd = -1;
+static const uint8_t *preread;
+static uint32_t preread_left;
+static int wake_fd = -1;
+static volatile sig_atomic_t is_waiting;
+static uint32_t *pending_word;
+static uint32_t *interrupt_flag;
+static uint32_t private_limit;
+
+/* The signals that PostgreSQL's processes send one another. */
+static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGURG};
+
+int transport_share(void)
+{
+	void *at = mmap(NULL, MAX_PROCESSES * sizeof *processes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	processes = at;
+	return 0;
+}
+
+static struct process_entry *find_process(int32_t pid)
+{
+	for (uint32_t i = 0; i < 64; i++) {
+		struct process_entry *e = &processes[((uint32_t)pid + i) % MAX_PROCESSES];
+
+		if (atomic_load(&e->pid) == pid)
+			return e;
+	}
+	return NULL;
+}
+
+static int register_process(uint64_t cell)
+{
+	for (uint32_t i = 0; i < 64; i++) {
+		struct process_entry *e = &processes[((uint32_t)own_pid + i) % MAX_PROCESSES];
+		int32_t holder = atomic_load(&e->pid);
+
+		/* an entry of a process that was killed is free as well */
+		if (holder != 0 && (kill(holder, 0) == 0 || errno != ESRCH) && holder != own_pid)
+			continue;
+		if (atomic_compare_exchange_strong(&e->pid, &holder, own_pid)) {
+			atomic_store(&e->cell, cell);
+			own_entry = e;
+			return 0;
+		}
+	}
+	return -EAGAIN;
+}
+
+void transport_end(void)
+{
+	if (own_entry)
+		atomic_store(&own_entry->pid, 0);
+}
+
+int transport_client_fd(void)
+{
+	return client_fd;
+}
+
+static void raise_in_guest(int signo)
+{
+	int saved = errno;
+
+	__atomic_fetch_or(pending_word, 1u << signo, __ATOMIC_SEQ_CST);
+	*(volatile uint32_t *)interrupt_flag = 1;
+	if (is_waiting) {
+		uint64_t one = 1;
+
+		(void)!write(wake_fd, &one, sizeof one);
+	}
+	errno = saved;
+}
+
+int transport_begin(const struct session_args *args, guest_addr pending, guest_addr interrupt)
+{
+	struct sigaction act = {.sa_handler = raise_in_guest};
+	struct stat st;
+	int rc;
+
+	pending_word = guest_range(pending, sizeof *pending_word);
+	interrupt_flag = guest_range(interrupt, sizeof *interrupt_flag);
+	if (!pending_word || !interrupt_flag)
+		return -EINVAL;
+	own_pid = getpid();
+	client_fd = args->client_fd;
+	preread = args->preread;
+	preread_left = args->preread_len;
+	private_limit = args->memory_limit_bytes < PGCELL_PRIVATE_END ? (uint32_t)args->memory_limit_bytes : PGCELL_PRIVATE_END;
+	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (wake_fd < 0 || fstat(args->cell_fd, &st) < 0)
+		return -errno;
+	rc = register_process(st.st_ino);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++)
+		if (sigaction(passed_on[i], &act, NULL) < 0)
+			return -errno;
+	return 0;
+}
+
+/* ---- env: the client's socket ---- */
+
+uint32_t w2c_env_pglite_js_read(struct w2c_env *env, uint32_t ptr, uint32_t max_length);
+uint32_t w2c_env_pglite_js_read(struct w2c_env *env, uint32_t ptr, uint32_t max_length)
+{
+	void *to = guest_range(ptr, max_length);
+	ssize_t n;
+
+	(void)env;
+	if (!to)
+		return (uint32_t)-WASI_EFAULT;
+	if (preread_left > 0) {
+		uint32_t take = preread_left < max_length ? preread_left : max_length;
+
+		memcpy(to, preread, take);
+		preread += take;
+		preread_left -= take;
+		return take;
+	}
+	if (max_length > INT32_MAX)
+		max_length = INT32_MAX;
+	n = recv(client_fd, to, max_length, MSG_DONTWAIT);
+	if (n > 0)
+		return (uint32_t)n;
+	if (n == 0)
+		return (uint32_t)-WASI_EPIPE;
+	return errno == EAGAIN || errno == EINTR ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
+}
+
+uint32_t w2c_env_pglite_js_write(struct w2c_env *env, uint32_t ptr, uint32_t length);
+uint32_t w2c_env_pglite_js_write(struct w2c_env *env, uint32_t ptr, uint32_t length)
+{
+	const void *from = guest_range(ptr, length);
+	ssize_t n;
+
+	(void)env;
+	if (!from)
+		return (uint32_t)-WASI_EFAULT;
+	if (length > INT32_MAX)
+		length = INT32_MAX;
+	n = send(client_fd, from, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n >= 0)
+		return (uint32_t)n;
+	return errno == EAGAIN || errno == EINTR ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
+}
+
+/* ---- pgcell ---- */
+
+uint32_t w2c_pgcell_pid(struct w2c_pgcell *host);
+uint32_t w2c_pgcell_pid(struct w2c_pgcell *host)
+{
+	(void)host;
+	if (own_pid == 0)
+		own_pid = getpid();
+	return (uint32_t)own_pid;
+}
+
+uint32_t w2c_pgcell_kill(struct w2c_pgcell *host, uint32_t pid, uint32_t signo);
+uint32_t w2c_pgcell_kill(struct w2c_pgcell *host, uint32_t pid, uint32_t signo)
+{
+	const struct process_entry *target;
+	bool is_known = signo == 0;
+
+	(void)host;
+	for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++)
+		is_known |= signo == (uint32_t)passed_on[i];
+	if (!is_known)
+		return (uint32_t)-WASI_EINVAL;
+	target = own_entry && (int32_t)pid > 0 ? find_process((int32_t)pid) : NULL;
+	if (!target || atomic_load(&target->cell) != atomic_load(&own_entry->cell))
+		return (uint32_t)-WASI_ESRCH;
+	return kill((pid_t)pid, (int)signo) == 0 ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
+}
+
+uint32_t w2c_pgcell_wait(struct w2c_pgcell *host, uint32_t events, uint32_t timeout_ms);
+uint32_t w2c_pgcell_wait(struct w2c_pgcell *host, uint32_t events, uint32_t timeout_ms)
+{
+	struct pollfd fds[2] = {{.fd = wake_fd, .events = POLLIN}, {.fd = -1}};
+	uint32_t got = 0;
+	int n;
+
+	(void)host;
+	if (events & PGCELL_WAIT_READ && preread_left > 0)
+		return PGCELL_WAIT_READ;
+	if (events)
+		fds[1].fd = client_fd;
+	if (events & PGCELL_WAIT_READ)
+		fds[1].events |= POLLIN;
+	if (events & PGCELL_WAIT_WRITE)
+		fds[1].events |= POLLOUT;
+
+	/* a signal from here on writes to wake_fd; one before is in the guest's word */
+	is_waiting = 1;
+	if (pending_word && __atomic_load_n(pending_word, __ATOMIC_SEQ_CST) != 0)
+		n = poll(fds, 2, 0);
+	else
+		n = poll(fds, 2, (int32_t)timeout_ms);
+	is_waiting = 0;
+	if (n < 0)
+		return (uint32_t)-WASI_EINTR;
+	if (fds[0].revents) {
+		uint64_t count;
+
+		(void)!read(wake_fd, &count, sizeof count);
+		return (uint32_t)-WASI_EINTR;
+	}
+	/* an error or hang-up shows when the guest reads or writes */
+	if (fds[1].revents & (POLLIN | POLLERR | POLLHUP))
+		got |= events & PGCELL_WAIT_READ;
+	if (fds[1].revents & (POLLOUT | POLLERR | POLLHUP))
+		got |= events & PGCELL_WAIT_WRITE;
+	return got;
+}
+
+uint32_t w2c_pgcell_set_timer(struct w2c_pgcell *host, uint64_t delay_us, uint64_t interval_us);
+uint32_t w2c_pgcell_set_timer(struct w2c_pgcell *host, uint64_t delay_us, uint64_t interval_us)
+{
+	struct itimerval timer = {
+		.it_value = {(time_t)(delay_us / 1000000), (suseconds_t)(delay_us % 1000000)},
+		.it_interval = {(time_t)(interval_us / 1000000), (suseconds_t)(interval_us % 1000000)},
+	};
+
+	(void)host;
+	return setitimer(ITIMER_REAL, &timer, NULL) == 0 ? 0 : (uint32_t)-WASI_EINVAL;
+}
+
+uint32_t w2c_pgcell_futex_wait(struct w2c_pgcell *host, uint32_t word, uint32_t expected, uint64_t timeout_us);
+uint32_t w2c_pgcell_futex_wait(struct w2c_pgcell *host, uint32_t word, uint32_t expected, uint64_t timeout_us)
+{
+	uint32_t *at = guest_range(word, sizeof *at);
+	struct timespec limit = {(time_t)(timeout_us / 1000000), (long)(timeout_us % 1000000) * 1000};
+
+	(void)host;
+	if (!at || word % 4)
+		return (uint32_t)-WASI_EFAULT;
+	if (syscall(SYS_futex, at, FUTEX_WAIT, expected, (int64_t)timeout_us < 0 ? NULL : &limit, NULL, 0) == 0)
+		return 0;
+	return (uint32_t) - (int32_t)wasi_errno_from_host(errno);
+}
+
+uint32_t w2c_pgcell_futex_wake(struct w2c_pgcell *host, uint32_t word, uint32_t count);
+uint32_t w2c_pgcell_futex_wake(struct w2c_pgcell *host, uint32_t word, uint32_t count)
+{
+	uint32_t *at = guest_range(word, sizeof *at);
+
+	(void)host;
+	if (!at || word % 4)
+		return (uint32_t)-WASI_EFAULT;
+	return (uint32_t)syscall(SYS_futex, at, FUTEX_WAKE, count, NULL, NULL, 0);
+}
+
+uint32_t w2c_pgcell_private_limit(struct w2c_pgcell *host);
+uint32_t w2c_pgcell_private_limit(struct w2c_pgcell *host)
+{
+	(void)host;
+	return private_limit ? private_limit : PGCELL_PRIVATE_END;
+}
+
+uint32_t w2c_pgcell_discard(struct w2c_pgcell *host, uint32_t start, uint32_t len_bytes);
+uint32_t w2c_pgcell_discard(struct w2c_pgcell *host, uint32_t start, uint32_t len_bytes)
+{
+	void *at = guest_range(start, len_bytes);
+
+	(void)host;
+	if (!at || start < PGCELL_FILES_START || start % 4096 || len_bytes % 4096)
+		return (uint32_t)-WASI_EINVAL;
+	return madvise(at, len_bytes, MADV_REMOVE) == 0 ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
+}

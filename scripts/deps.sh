@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Installs what a fresh Debian 12 machine lacks for building and testing pgcell.  Non-interactive; as root or through sudo.
+# Everything comes from Debian's own archive.  Does nothing when all packages are there.
+set -euo pipefail
+
+packages=(
+    # compilers: the guest (wasm32), its translation to C, the host
+    clang-19 lld-19 llvm-19 libclang-rt-19-dev libclang-rt-19-dev-wasm32 libc6-dev make ccache
+    # PostgreSQL's build
+    bison flex perl gcc bzip2 xz-utils dpkg-dev ca-certificates debian-archive-keyring
+    # the host's libraries
+    libuv1-dev pkg-config
+    # tests
+    libcmocka-dev python3 procps
+)
+
+say() { printf 'pgcell: %s\n' "$*" >&2; }
+
+missing=()
+for p in "${packages[@]}"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || :)" = installed ] || missing+=("$p")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+    say "all ${#packages[@]} packages are installed"
+    exit 0
+fi
+
+sudo=()
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { say "not root and no sudo: install these yourself: ${missing[*]}"; exit 1; }
+    sudo=(sudo)
+fi
+say "installing ${#missing[@]} Debian packages: ${missing[*]}"
+"${sudo[@]}" apt-get -q update >/dev/null
+"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends "${missing[@]}" >/dev/null
+say "installed"

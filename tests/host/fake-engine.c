@@ -1,0 +1,326 @@
+/*
+ * A stand-in for the engine and `pgcell image`, so that the supervisor is tested through real sockets without a guest.
+ * It speaks just enough of the protocol and obeys commands sent as simple queries; see commands[].
+ *
+ * The image path chooses what goes wrong: "*broken*" fails engine_open(), "*unpopulated*" fails engine_populate().
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../../host/image_cmd.h"
+#include "../../host/session.h"
+
+#define COUNTER_START 100
+#define MESSAGE_MAX 16384
+
+/* What the CLUSTER memfd holds. */
+struct cluster {
+	atomic_int counter;
+	atomic_int cancels;
+	atomic_int recoveries;
+	atomic_int must_fail_recovery;
+	atomic_int populations;
+};
+
+struct session {
+	const struct session_args *args;
+	struct cluster *cluster;
+	uint32_t preread_used;
+};
+
+static const char *image;
+
+int cmd_image(int argc, char **argv)
+{
+	(void)argv;
+	printf("fake image command, %d arguments\n", argc - 1);
+	return 0;
+}
+
+int engine_open(const char *image_path, char *err, size_t errlen)
+{
+	image = image_path;
+	if (strstr(image_path, "broken") != NULL) {
+		snprintf(err, errlen, "the image %s is broken", image_path);
+		return -1;
+	}
+	return 0;
+}
+
+int engine_populate(int cell_fd)
+{
+	struct cluster cluster = {.counter = COUNTER_START, .populations = 1};
+
+	if (strstr(image, "unpopulated") != NULL)
+		return -ENOSPC;
+	if (ftruncate(cell_fd, 4096) != 0)
+		return -errno;
+	return pwrite(cell_fd, &cluster, sizeof(cluster), 0) == sizeof(cluster) ? 0 : -EIO;
+}
+
+static void read_exactly(struct session *session, void *out, size_t len)
+{
+	uint8_t *to = out;
+
+	while (len > 0) {
+		size_t left = session->args->preread_len - session->preread_used;
+		ssize_t got;
+
+		if (left > 0) {
+			got = (ssize_t)(left < len ? left : len);
+			memcpy(to, session->args->preread + session->preread_used, (size_t)got);
+			session->preread_used += (uint32_t)got;
+		} else {
+			got = recv(session->args->client_fd, to, len, 0);
+			if (got < 0 && errno == EINTR)
+				continue;
+			if (got < 0)
+				_exit(errno == EAGAIN ? 99 : 1); /* 99: the socket should be blocking */
+			if (got == 0)
+				_exit(0);
+		}
+		to += got;
+		len -= (size_t)got;
+	}
+}
+
+static uint32_t read_u32(struct session *session)
+{
+	uint32_t value;
+
+	read_exactly(session, &value, sizeof(value));
+	return ntohl(value);
+}
+
+static void send_message(struct session *session, char type, const void *body, uint32_t len)
+{
+	uint8_t packet[MESSAGE_MAX];
+	uint32_t word = htonl(len + 4);
+
+	packet[0] = (uint8_t)type;
+	memcpy(packet + 1, &word, 4);
+	memcpy(packet + 5, body, len);
+	if (send(session->args->client_fd, packet, len + 5, MSG_NOSIGNAL) < 0)
+		_exit(1);
+}
+
+static void answer(struct session *session, const char *text)
+{
+	send_message(session, 'C', text, (uint32_t)strlen(text) + 1);
+}
+
+static void cmd_about(struct session *session, const char *argument)
+{
+	struct stat info;
+	char text[512], peer[INET6_ADDRSTRLEN] = "local";
+	const struct session_args *args = session->args;
+	int port = 0;
+	int death = 0;
+
+	(void)argument;
+	fstat(args->cell_fd, &info);
+	prctl(PR_GET_PDEATHSIG, &death);
+	if (args->peer.ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)&args->peer;
+
+		inet_ntop(AF_INET, &in->sin_addr, peer, sizeof(peer));
+		port = ntohs(in->sin_port);
+	}
+	snprintf(text, sizeof(text),
+		 "pid=%d ppid=%d inode=%llu slot=%u peer=%s port=%d memory=%llu created=%lld cancels=%d recoveries=%d "
+		 "populations=%d death=%d",
+		 (int)getpid(), (int)getppid(), (unsigned long long)info.st_ino, args->slot, peer, port,
+		 (unsigned long long)args->memory_limit_bytes, (long long)args->cell_created_us,
+		 session->cluster->cancels, session->cluster->recoveries, session->cluster->populations, death);
+	answer(session, text);
+}
+
+static void cmd_startup(struct session *session, const char *argument)
+{
+	char text[MESSAGE_MAX / 2];
+	const uint8_t *preread = session->args->preread;
+	uint32_t word;
+
+	(void)argument;
+	memcpy(&word, preread, 4);
+	word = ntohl(word);
+	for (uint32_t i = 8; i < word; i++)
+		text[i - 8] = preread[i] == '\0' ? '|' : (char)preread[i];
+	text[word - 8] = '\0';
+	answer(session, text);
+}
+
+static void cmd_incr(struct session *session, const char *argument)
+{
+	char text[32];
+
+	(void)argument;
+	snprintf(text, sizeof(text), "%d", atomic_fetch_add(&session->cluster->counter, 1) + 1);
+	answer(session, text);
+}
+
+static void cmd_fds(struct session *session, const char *argument)
+{
+	char text[512] = "";
+	char path[64], target[128];
+
+	(void)argument;
+	for (int fd = 0; fd < 64; fd++) {
+		ssize_t len;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		len = readlink(path, target, sizeof(target) - 1);
+		if (len < 0)
+			continue;
+		target[len] = '\0';
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%d=%.20s ", fd, target);
+	}
+	answer(session, text);
+}
+
+static void cmd_crash(struct session *session, const char *argument)
+{
+	static const struct rlimit no_core;
+
+	(void)session;
+	setrlimit(RLIMIT_CORE, &no_core);
+	if (strcmp(argument, "segv") == 0) {
+		signal(SIGSEGV, SIG_DFL);
+		raise(SIGSEGV);
+	} else if (strcmp(argument, "abort") == 0) {
+		signal(SIGABRT, SIG_DFL);
+		raise(SIGABRT);
+	}
+	_exit(atoi(argument));
+}
+
+static void cmd_sleep(struct session *session, const char *argument)
+{
+	usleep((useconds_t)atoi(argument) * 1000);
+	answer(session, "slept");
+}
+
+static void cmd_ignore_term(struct session *session, const char *argument)
+{
+	(void)argument;
+	signal(SIGTERM, SIG_IGN);
+	answer(session, "ok");
+}
+
+static void cmd_fail_recovery(struct session *session, const char *argument)
+{
+	(void)argument;
+	session->cluster->must_fail_recovery = 1;
+	answer(session, "ok");
+}
+
+static const struct {
+	const char *name;
+	void (*run)(struct session *session, const char *argument);
+} commands[] = {
+	{"about", cmd_about},
+	{"startup", cmd_startup},
+	{"incr", cmd_incr},
+	{"fds", cmd_fds},
+	{"crash", cmd_crash}, /* segv, abort or an exit status */
+	{"sleep", cmd_sleep}, /* milliseconds */
+	{"ignore_term", cmd_ignore_term},
+	{"fail_recovery", cmd_fail_recovery},
+};
+
+static void run_command(struct session *session, char *text)
+{
+	char *argument = strchr(text, ' ');
+
+	if (argument != NULL)
+		*argument++ = '\0';
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(commands[i].name, text) == 0) {
+			commands[i].run(session, argument == NULL ? "" : argument);
+			return;
+		}
+	}
+	if (argument != NULL)
+		argument[-1] = ' ';
+	answer(session, text);
+}
+
+static void greet(struct session *session)
+{
+	uint32_t key[2] = {htonl((uint32_t)getpid()), htonl(0x12345678)};
+
+	send_message(session, 'R', "\0\0\0\0", 4);
+	send_message(session, 'S', "server_version\00018.6", 20);
+	send_message(session, 'K', key, 8);
+	send_message(session, 'Z', "I", 1);
+}
+
+static _Noreturn void serve(struct session *session)
+{
+	char body[MESSAGE_MAX];
+	uint32_t len;
+
+	len = read_u32(session);
+	read_exactly(session, body, len - 4);
+	greet(session);
+	for (;;) {
+		char type;
+
+		read_exactly(session, &type, 1);
+		len = read_u32(session) - 4;
+		if (len >= sizeof(body))
+			_exit(1);
+		read_exactly(session, body, len);
+		body[len] = '\0';
+		if (type == 'X')
+			_exit(0);
+		if (type == 'Q')
+			run_command(session, body);
+		send_message(session, 'Z', "I", 1);
+	}
+}
+
+static void on_term(int signal_number)
+{
+	(void)signal_number;
+	_exit(1);
+}
+
+_Noreturn void session_main(const struct session_args *args)
+{
+	struct session session = {.args = args};
+
+	signal(SIGTERM, on_term);
+	session.cluster = mmap(NULL, sizeof(struct cluster), PROT_READ | PROT_WRITE, MAP_SHARED, args->cell_fd, 0);
+	if (session.cluster == MAP_FAILED)
+		_exit(98);
+	switch (args->kind) {
+	case SESSION_CLIENT:
+		serve(&session);
+	case SESSION_CANCEL:
+		/* length, code, pid, key */
+		if (args->preread_len != 16 || memcmp(args->preread + 12, "\x12\x34\x56\x78", 4) != 0)
+			_exit(1);
+		session.cluster->cancels++;
+		_exit(0);
+	case SESSION_RECOVER:
+		session.cluster->recoveries++;
+		_exit(session.cluster->must_fail_recovery ? 1 : 0);
+	default:
+		_exit(97);
+	}
+}
