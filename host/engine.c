@@ -85,7 +85,7 @@ static void on_trap(const char *what)
 		return;
 	len += snprintf(packet + len, sizeof packet - (size_t)len, "SFATAL%cVFATAL%cCXX000%cM%s%c%c", 0, 0, 0, text, 0, 0);
 	packet[0] = 'E';
-	*(uint32_t *)(void *)memcpy(packet + 1, &(uint32_t){htonl((uint32_t)len - 1)}, 4);
+	memcpy(packet + 1, &(uint32_t){htonl((uint32_t)len - 1)}, 4);
 	(void)!send(transport_client_fd(), packet, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 

@@ -50,7 +50,7 @@ struct image_header {
 	char build_id[64];
 	char postgres_version[32];
 	uint32_t total_runs;
-	uint32_t shmem_bytes; /* what PostgreSQL's shared memory takes of CLUSTER, from its start */
+	uint32_t reserved;
 	struct image_part_header parts[IMAGE_PARTS];
 	uint64_t file_bytes;
 	uint64_t checksum; /* of the header with this field 0, and of the run table: FNV-1a, against truncation and mix-ups */

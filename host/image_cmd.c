@@ -175,32 +175,40 @@ static int append_range(struct writer *w, enum image_part part, uint32_t start, 
 	return append(w, (const char *)guest_base + start, p->len_bytes);
 }
 
-/* The pages between start and end that are not zero; runs that are a few pages apart become one. */
-static int append_pages(struct writer *w, enum image_part part, uint32_t start, uint64_t end)
+/*
+ * The pages of CLUSTER below end that are not zero; runs that are a page apart become one. cluster_fd is asked for what was ever
+ * touched, since reading a hole of a memfd fills it.
+ */
+static int append_pages(struct writer *w, enum image_part part, int cluster_fd, uint32_t end)
 {
 	struct image_part_header *p = &w->header.parts[part];
-	uint32_t pages = (uint32_t)((end - start) / IMAGE_PAGE);
+	const char *segment = (const char *)guest_base + PGCELL_CLUSTER_START;
 	struct image_run *run = NULL;
+	off_t data = 0;
 
 	p->offset = w->at;
-	p->guest_start = start;
+	p->guest_start = PGCELL_CLUSTER_START;
 	p->first_run = w->header.total_runs;
-	for (uint32_t i = 0; i < pages; i++) {
-		if (is_zero((const char *)guest_base + start + (uint64_t)i * IMAGE_PAGE))
-			continue;
-		if (run && i - (run->page + run->pages) < 2) {
-			run->pages = i + 1 - run->page;
-			continue;
+	while ((data = lseek(cluster_fd, data, SEEK_DATA)) >= 0 && data < (off_t)end - PGCELL_CLUSTER_START) {
+		off_t hole = lseek(cluster_fd, data, SEEK_HOLE);
+
+		for (uint32_t i = (uint32_t)(data / IMAGE_PAGE); i < hole / IMAGE_PAGE; i++) {
+			if (is_zero(segment + (uint64_t)i * IMAGE_PAGE))
+				continue;
+			if (run && i - (run->page + run->pages) < 2) {
+				run->pages = i + 1 - run->page;
+				continue;
+			}
+			if (w->header.total_runs == IMAGE_MAX_RUNS)
+				return -1;
+			run = &w->runs[w->header.total_runs++];
+			*run = (struct image_run){i, 1};
+			p->runs++;
 		}
-		if (w->header.total_runs == IMAGE_MAX_RUNS)
-			return -1;
-		run = &w->runs[w->header.total_runs++];
-		*run = (struct image_run){i, 1};
-		p->runs++;
+		data = hole;
 	}
 	for (uint32_t r = p->first_run; r < w->header.total_runs; r++) {
-		if (append(w, (const char *)guest_base + start + (uint64_t)w->runs[r].page * IMAGE_PAGE,
-			    (size_t)w->runs[r].pages * IMAGE_PAGE) < 0)
+		if (append(w, segment + (uint64_t)w->runs[r].page * IMAGE_PAGE, (size_t)w->runs[r].pages * IMAGE_PAGE) < 0)
 			return -1;
 	}
 	p->len_bytes = w->at - p->offset;
@@ -277,30 +285,32 @@ static int in_child(void (*step)(void *), void *arg, const char *name)
 	return 0;
 }
 
+/* Maps a new memfd and returns it, -1 on failure. */
 static int map_shared(const char *name, uint32_t start, uint32_t end)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC);
-	int rc = fd < 0 || ftruncate(fd, (off_t)end - start) < 0 ? -errno : 0;
 
-	if (rc == 0)
-		rc = runtime_map(start, end - start, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (fd >= 0)
+	if (fd >= 0 && (ftruncate(fd, (off_t)end - start) < 0 ||
+			       runtime_map(start, end - start, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) < 0)) {
 		close(fd);
-	return rc;
+		fd = -1;
+	}
+	return fd;
 }
 
 static int build(const char *output, char **trees)
 {
 	static struct writer w;
 	const struct wasi_config config = {.allow_stdio = true};
-	uint32_t base_end, shmem_end, end;
+	uint32_t base_end, end;
+	int cluster_fd;
 	char *temporary = NULL;
 	int rc = 1;
 
 	w.fd = -1;
 	if (wasi_init(&wasi, &config) < 0 || runtime_open(&wasi) < 0 ||
 		map_shared("base", PGCELL_BASE_START, PGCELL_BASE_END) < 0 ||
-		map_shared("cluster", PGCELL_CLUSTER_START, PGCELL_CLUSTER_END) < 0)
+		(cluster_fd = map_shared("cluster", PGCELL_CLUSTER_START, PGCELL_CLUSTER_END)) < 0)
 		return fail("set-up", strerror(errno));
 	w2c_guest_0x5Finitialize(runtime_guest);
 
@@ -312,7 +322,6 @@ static int build(const char *output, char **trees)
 	runtime_enter(do_root, NULL);
 	if (status != 0)
 		return fail("start", "PostgreSQL did not start");
-	shmem_end = w2c_guest_pgcell_shmem_end(runtime_guest);
 
 	if (asprintf(&temporary, "%s.tmp", output) < 0)
 		return 1;
@@ -322,7 +331,7 @@ static int build(const char *output, char **trees)
 		goto cleanup;
 	}
 	w.at = IMAGE_PAGE + ((IMAGE_MAX_RUNS * sizeof *w.runs + IMAGE_PAGE - 1) & ~(size_t)(IMAGE_PAGE - 1));
-	if (append_pages(&w, IMAGE_CLUSTER_CRASHED, PGCELL_CLUSTER_START, shmem_end) < 0) {
+	if (append_pages(&w, IMAGE_CLUSTER_CRASHED, cluster_fd, PGCELL_FILES_START) < 0) {
 		rc = fail(temporary, strerror(errno));
 		goto cleanup;
 	}
@@ -331,7 +340,7 @@ static int build(const char *output, char **trees)
 	end = private_end();
 	if (append_range(&w, IMAGE_PRIVATE, GUEST_STACK_BYTES, end - GUEST_STACK_BYTES) < 0 ||
 		append_range(&w, IMAGE_BASE, PGCELL_BASE_START, base_end - PGCELL_BASE_START) < 0 ||
-		append_pages(&w, IMAGE_CLUSTER_READY, PGCELL_CLUSTER_START, PGCELL_CLUSTER_END) < 0) {
+		append_pages(&w, IMAGE_CLUSTER_READY, cluster_fd, PGCELL_CLUSTER_END) < 0) {
 		rc = fail(temporary, strerror(errno));
 		goto cleanup;
 	}
@@ -340,7 +349,6 @@ static int build(const char *output, char **trees)
 	w.header.contract_version = w2c_guest_pgcell_contract_version(runtime_guest);
 	memcpy(w.header.build_id, runtime_build_id, sizeof w.header.build_id);
 	snprintf(w.header.postgres_version, sizeof w.header.postgres_version, "%s", PGCELL_POSTGRES_VERSION);
-	w.header.shmem_bytes = shmem_end - PGCELL_SHMEM_START;
 	w.header.file_bytes = w.at;
 	w.header.checksum = image_checksum(&w.header, w.runs);
 	if (pwrite(w.fd, &w.header, sizeof w.header, 0) != sizeof w.header ||
@@ -369,8 +377,8 @@ static int info(const char *path)
 		fprintf(stderr, "pgcell: %s\n", err);
 		return 1;
 	}
-	printf("PostgreSQL %s, build %.12s, contract %u, shared memory %u KiB\n", image.header->postgres_version,
-		image.header->build_id, image.header->contract_version, image.header->shmem_bytes / 1024);
+	printf("PostgreSQL %s, build %.12s, contract %u\n", image.header->postgres_version, image.header->build_id,
+		image.header->contract_version);
 	for (int i = 0; i < IMAGE_PARTS; i++)
 		printf("%-16s %8llu KiB at %#010x, %u runs\n", names[i],
 			(unsigned long long)image.header->parts[i].len_bytes / 1024, image.header->parts[i].guest_start,
@@ -392,20 +400,19 @@ static int run_postgres(int argc, char **argv)
 {
 	const struct wasi_preopen root = {"/", open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)};
 	char *directory = get_current_dir_name();
-	char *pwd = NULL;
-	const char *envp[] = {NULL, "PATH=/nowhere", NULL};
 	const struct wasi_config config = {
 		.argc = argc,
 		.argv = (const char *const *)argv,
-		.envp = envp,
+		.envp = (const char *const *)environ,
 		.preopens = &root,
 		.preopens_len = 1,
 		.allow_stdio = true,
 	};
 
-	if (!directory || asprintf(&pwd, "PWD=%s", directory) < 0)
-		return 1;
-	envp[0] = pwd;
+	/* wasi-libc starts in PWD; initdb says the rest through the environment */
+	if (!directory || setenv("PWD", directory, 1) < 0)
+		return fail("set-up", strerror(errno));
+	free(directory);
 	if (wasi_init(&wasi, &config) < 0 || runtime_open(&wasi) < 0)
 		return fail("set-up", strerror(errno));
 	runtime_enter(do_main, NULL);

@@ -302,7 +302,7 @@ uint32_t w2c_pgcell_discard(struct w2c_pgcell *host, uint32_t start, uint32_t le
 	void *at = guest_range(start, len_bytes);
 
 	(void)host;
-	if (!at || start < PGCELL_FILES_START || start % 4096 || len_bytes % 4096)
+	if (!at || start < PGCELL_CLUSTER_START || start % 4096 || len_bytes % 4096)
 		return (uint32_t)-WASI_EINVAL;
 	return madvise(at, len_bytes, MADV_REMOVE) == 0 ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
 }

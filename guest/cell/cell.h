@@ -34,7 +34,4 @@ extern struct pgcell_session_args pgcell_session_args;
 /* The root's copy of the image's secret in CLUSTER (pg_control's nonce for mock authentication). */
 extern uint8_t pgcell_baked_nonce[];
 
-/* Where shared memory ends: what is beyond is untouched (port/memory.c). */
-extern uint32_t pgcell_shmem_end(void) PGCELL_EXPORT(pgcell_shmem_end);
-
 #endif

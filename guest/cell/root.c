@@ -24,7 +24,6 @@
 #include "postmaster/autovacuum.h"
 #include "postmaster/bgworker_internals.h"
 #include "postmaster/postmaster.h"
-#include "replication/logicallauncher.h"
 #include "replication/slot.h"
 #include "replication/walsender.h"
 #include "storage/aio_subsys.h"
@@ -119,7 +118,6 @@ pgcell_root(void)
 	checkDataDir();
 	ChangeToDataDir();
 	LocalProcessControlFile(false);
-	ApplyLauncherRegister();
 	process_shared_preload_libraries();
 	InitializeMaxBackends();
 	InitPostmasterChildSlots();

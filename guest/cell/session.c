@@ -50,6 +50,7 @@ close_files(int code, Datum arg)
 static void
 begin_child(int slot)
 {
+	MyProcPid = getpid();
 	vfs_after_fork();
 	set_stack_base();
 	InitPostmasterChild();

@@ -1,6 +1,7 @@
 #!/bin/sh
 # usage: build.sh BUILD OUTPUT
 # Runs PostgreSQL's own initdb with the guest as its "postgres", then makes the image of the result.
+# PGCELL_IMAGE_EXTRA: further trees for the image (TARGET=SOURCE, space between), for tests that need files in the cell.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "$1" && pwd)
@@ -38,6 +39,7 @@ $run "$stage/bin/initdb" -D "$stage/data" -U postgres -A trust -E UTF8 --locale=
     --builtin-locale=C.UTF-8 -T english --wal-segsize=1 --no-sync --no-instructions $settings >"$log" 2>&1 ||
     { tail -20 "$log"; echo "pgcell: initdb failed; see $log"; exit 1; }
 
+# shellcheck disable=SC2086
 "$build/pgcell" image build "$output" "/data=$stage/data" "/pgcell/share=$stage/share" "/pgcell/lib=$stage/lib" \
-    "/pgcell/bin=$stage/bin/postgres" >>"$log" 2>&1 || { tail -20 "$log"; echo "pgcell: making the image failed; see $log"; exit 1; }
+    "/pgcell/bin=$stage/bin/postgres" ${PGCELL_IMAGE_EXTRA:-} >>"$log" 2>&1 || { tail -20 "$log"; echo "pgcell: making the image failed; see $log"; exit 1; }
 "$build/pgcell" image info "$output"

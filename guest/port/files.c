@@ -65,7 +65,7 @@ static mode_t
 permissions(int mode, mode_t type)
 {
 	if (mode < 0)				/* not one of ours: a host file, which only the build reads */
-		mode = S_ISDIR(type) ? 0700 : 0600;
+		mode = 0700;
 	return (type & S_IFMT) | (mode & 07777);
 }
 

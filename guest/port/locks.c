@@ -112,3 +112,15 @@ vfs_unlock(volatile uint32_t *word)
 	if (pgcell_atomic_exchange_32(word, 0) & WAITERS)
 		pgcell_futex_wake(word, 1);
 }
+
+void
+vfs_barrier(void)
+{
+	pgcell_fence_acqrel();
+}
+
+bool
+vfs_discard(vaddr start, uint32_t nblocks)
+{
+	return pgcell_discard((void *) start, nblocks * 8192) == 0;
+}

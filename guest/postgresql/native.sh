@@ -19,6 +19,7 @@ case $3 in
         run src/fe_utils all
         run src/bin/initdb install
         run src/timezone install
+        run src/include/catalog install
         for d in catalog tsearch utils; do run src/backend/$d install-data; done
         mkdir -p "$tree/install/share/postgresql"
         run src/backend/snowball install-script

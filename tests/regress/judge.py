@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+"""Compares what pg_regress found with the tests that are expected to fail.
+
+usage: judge.py OUTPUT EXPECTED [--mode cell|native] [--status N] [--partial]
+
+OUTPUT is pg_regress's output folder, EXPECTED the list: one line per test, its name and the reason. --partial: not all tests were
+run, so those of the list that are missing are not spoken of. Exit status 0: nothing failed that is not in the list, nothing crashed,
+and pg_regress came to its end.
+"""
+import argparse
+import os
+import re
+import sys
+
+RESULT = re.compile(r'^(?P<failed>not )?ok \d+\s+[-+]\s+(?P<name>\S+)')
+# A crash is never expected, whatever the list says.
+CRASH = re.compile(r'server closed the connection unexpectedly|connection to server was lost|could not connect to server')
+
+
+def read_expected(path):
+    expected = {}
+    with open(path, encoding='utf-8') as f:
+        for number, line in enumerate(f, 1):
+            line = line.strip()
+            if not line or line.startswith('#'):
+                continue
+            name, _, reason = line.partition(' ')
+            if not reason.strip():
+                sys.exit(f'judge.py: {path}:{number}: {name} has no reason')
+            if name in expected:
+                sys.exit(f'judge.py: {path}:{number}: {name} is there twice')
+            expected[name] = reason.strip()
+    return expected
+
+
+def read_results(output):
+    passed, failed = [], []
+    with open(os.path.join(output, 'regression.out'), encoding='utf-8') as f:
+        for line in f:
+            found = RESULT.match(line)
+            if found:
+                (failed if found['failed'] else passed).append(found['name'])
+    return passed, failed
+
+
+def has_crashed(output, name):
+    try:
+        with open(os.path.join(output, 'results', name + '.out'), encoding='utf-8', errors='replace') as f:
+            return any(CRASH.search(line) for line in f)
+    except FileNotFoundError:
+        return False
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('output')
+    parser.add_argument('expected')
+    parser.add_argument('--mode', choices=('cell', 'native'), default='cell')
+    parser.add_argument('--status', type=int, default=0)
+    parser.add_argument('--partial', action='store_true')
+    args = parser.parse_args()
+
+    expected = read_expected(args.expected) if args.mode == 'cell' else {}
+    passed, failed = read_results(args.output)
+    crashed = [name for name in failed if has_crashed(args.output, name)]
+    surprises = [name for name in failed if name not in expected]
+    problems = bool(surprises or crashed)
+
+    for name in failed:
+        print(f'failed{" (expected)" if name in expected else ""}: {name}' + (f': {expected[name]}' if name in expected else ''))
+    for name in crashed:
+        print(f'crashed: {name}: the connection was lost')
+    for name in passed:
+        if name in expected:
+            print(f'passes now, take it off the list: {name}')
+    if not args.partial:
+        for name in sorted(set(expected) - set(passed) - set(failed)):
+            print(f'in the list but not run: {name}')
+    # pg_regress: 0 all passed, 1 some did not; anything else means that it did not come to its end
+    if args.status not in (0, 1) or not passed:
+        print(f'pg_regress did not come to its end (status {args.status})')
+        problems = True
+    if failed:
+        print(f'the differences are in {os.path.relpath(os.path.join(args.output, "regression.diffs"))}')
+    print(f'{len(passed)} passed, {len(failed)} failed')
+    return 1 if problems else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,135 @@
+#!/bin/bash
+# Runs PostgreSQL's own regression tests through "pgcell serve", one connection at a time; docs/regress.md tells what to make of it.
+#
+# A cell's files are its own, and the tests make the server read and write files by name: the tests' data and an empty folder for
+# their results are put into an image of their own, at the very paths that the tests' programs use outside.
+set -euo pipefail
+
+usage()
+{
+    cat <<'TEXT'
+usage: run.sh [OPTION]... [TEST...]
+Without TEST, all tests of the schedule; with TEST, test_setup and those.
+
+  --schedule FILE   "serial" (PostgreSQL's own, one test at a time; the default) or a schedule file
+  --native          run them on native PostgreSQL with a cell's settings: what fails there is not the cell's doing
+  --direct          without the go-between that ends psql's old session before "\c" opens the next one
+  --test-timeout S  seconds one test may take (default 300)
+  --timeout S       seconds all of it may take (default 2400)
+Exit status: 0 when every test that did not pass is in expected-failures.txt and no session crashed.
+TEXT
+}
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+build=$root/build
+source=$build/src/postgresql/src/test/regress
+native=$build/native
+output=$build/tests/regress
+expected=$here/expected-failures.txt
+
+schedule=serial mode=cell is_direct= test_timeout=300 timeout=2400
+tests=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --schedule) schedule=${2:?--schedule needs a file}; shift ;;
+        --native) mode=native ;;
+        --direct) is_direct=1 ;;
+        --test-timeout) test_timeout=${2:?--test-timeout needs seconds}; shift ;;
+        --timeout) timeout=${2:?--timeout needs seconds}; shift ;;
+        --help) usage; exit 0 ;;
+        -*) echo "run.sh: option $1 is not known; see --help" >&2; exit 2 ;;
+        *) tests+=("$1") ;;
+    esac
+    shift
+done
+[ "$schedule" = serial ] && schedule=$source/parallel_schedule
+
+for f in "$native/src/test/regress/pg_regress" "$native/install/bin/psql"; do
+    [ -x "$f" ] || { echo "run.sh: ${f#"$root/"} is missing: run 'make peer' first" >&2; exit 2; }
+done
+[ -r "$schedule" ] || { echo "run.sh: there is no schedule $schedule" >&2; exit 2; }
+for t in "${tests[@]}"; do
+    [ -r "$source/sql/$t.sql" ] || { echo "run.sh: PostgreSQL has no test named $t" >&2; exit 2; }
+done
+
+# ---- servers; all of them are gone when this script is ----
+
+run_dir=$(mktemp -d "${TMPDIR:-/tmp}/pgcell-regress.XXXXXX")
+pids=()
+finish()
+{
+    local pid
+    for pid in "${pids[@]}"; do kill -INT "$pid" 2>/dev/null || :; done
+    for pid in "${pids[@]}"; do
+        timeout 20 tail --pid="$pid" -f /dev/null 2>/dev/null || kill -KILL "$pid" 2>/dev/null || :
+    done
+    rm -rf "$run_dir"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# usage: start NAME COMMAND...  Waits for its line "… ready on …", and sets $socket.
+start()
+{
+    local name=$1 log=$output/$1.log
+    shift
+    # bash has its children ignore SIGINT; in a process group of its own, which a Ctrl-C at the terminal does not reach before the tests' programs have ended
+    setsid env --default-signal=INT "$@" >"$log" 2>&1 </dev/null &
+    pids=("$!" "${pids[@]}")
+    for _ in $(seq 600); do
+        socket=$(grep -m 1 ': ready on ' "$log" | grep -o '/[^ ]*/\.s\.PGSQL\.[0-9]*' || :)
+        [ -n "$socket" ] && return
+        kill -0 "$!" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$log"
+    echo "run.sh: $name did not start" >&2
+    exit 1
+}
+
+rm -rf "$output/results" "$output"/*.log "$output"/regression.*
+mkdir -p "$output/results" "$run_dir/empty" "$run_dir/server" "$run_dir/between"
+chmod 700 "$run_dir" "$run_dir/server" "$run_dir/between"
+
+if [ $mode = native ]; then
+    chmod 777 "$output/results"
+    chmod 755 "$run_dir"
+    start server "$root/bench/native-server.sh" "$native/install"
+    library=$native/src/test/regress
+else
+    for f in "$build/pgcell" "$build/guest/postgresql/modules.txt"; do
+        [ -e "$f" ] || { echo "run.sh: ${f#"$root/"} is missing: run 'make' first" >&2; exit 2; }
+    done
+    echo "run.sh: making an image with the tests' data"
+    PGCELL_IMAGE_EXTRA="$source/data=$source/data $output/results=$run_dir/empty" \
+        "$root/guest/image/build.sh" "$build" "$output/regress.img" >"$output/image.log" || { cat "$output/image.log"; exit 1; }
+    start server "$build/pgcell" serve --image "$output/regress.img" --listen 127.0.0.1:0 --socket-dir "$run_dir/server"
+    library=/pgcell/lib/postgresql
+    if [ -z "$is_direct" ]; then
+        start between python3 "$here/one-session.py" "$socket" "$run_dir/between"
+    fi
+fi
+
+# ---- the tests ----
+
+what=(--schedule="$schedule")
+if [ ${#tests[@]} -gt 0 ]; then
+    what=()
+    [[ " ${tests[*]} " = *" test_setup "* ]] || what=(test_setup)
+    what+=("${tests[@]}")
+fi
+status=0
+# PGHOST and the like of the caller must not lead the tests elsewhere
+env -i PATH="$PATH" HOME="${HOME:-/}" LANG=C timeout --foreground -k 10 "$timeout" \
+    "$native/src/test/regress/pg_regress" --inputdir="$source" --expecteddir="$source" --outputdir="$output" \
+    --bindir="$native/install/bin" --dlpath="$library" --launcher="timeout -k 5 $test_timeout" \
+    --host="${socket%/*}" --port="${socket##*.}" --user=postgres --dbname=regression --max-connections=1 \
+    "${what[@]}" || status=$?
+
+if [ ! -s "$output/regression.out" ]; then
+    echo "run.sh: pg_regress did not get to its first test (status $status); the server's words:" >&2
+    tail -20 "$output/server.log" >&2
+    exit 1
+fi
+"$here/judge.py" "$output" "$expected" --mode "$mode" --status "$status" ${tests:+--partial}
