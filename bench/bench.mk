@@ -1,0 +1,7 @@
+# Measurements; see docs/benchmarks.md, which "make bench" writes anew with BENCH_OPTIONS=--write-docs.
+
+BENCH_OPTIONS ?=
+
+.PHONY: bench
+bench: $(BUILD)/pgcell.img peer ## start, new cells, memory and query speed, beside native PostgreSQL (BENCH_OPTIONS=--quick)
+	@bench/run.py --build $(BUILD) $(BENCH_OPTIONS)

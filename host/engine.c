@@ -133,26 +133,38 @@ static void on_guest_exit(int code)
 	transport_end();
 }
 
+static _Noreturn void end_unstarted(int error)
+{
+	dprintf(STDERR_FILENO, "pgcell: error session=%d can't start: %s\n", (int)getpid(), strerror(-error));
+	_exit(3);
+}
+
 void session_main(const struct session_args *args)
 {
-	struct guest_session_args *guest_args;
 	int rc = 0;
 
-	runtime_trap_hook = on_trap;
-	wasi_exit_hook = on_guest_exit;
 	if (args->kind == SESSION_RECOVER)
 		rc = reset_shared_memory(args->cell_fd);
 	if (rc == 0)
 		rc = runtime_map(PGCELL_CLUSTER_START, PGCELL_CLUSTER_END - PGCELL_CLUSTER_START, PROT_READ | PROT_WRITE, MAP_SHARED,
 			args->cell_fd, 0);
-	if (rc == 0)
-		rc = transport_begin(args, w2c_guest_pgcell_signal_address(runtime_guest),
-			w2c_guest_pgcell_interrupt_address(runtime_guest));
+	if (rc < 0)
+		end_unstarted(rc);
+	session_enter(args);
+}
+
+void session_enter(const struct session_args *args)
+{
+	struct guest_session_args *guest_args;
+	int rc;
+
+	runtime_trap_hook = on_trap;
+	wasi_exit_hook = on_guest_exit;
+	rc = transport_begin(args, w2c_guest_pgcell_signal_address(runtime_guest),
+		w2c_guest_pgcell_interrupt_address(runtime_guest));
 	guest_args = guest_range(w2c_guest_pgcell_session_args_address(runtime_guest), sizeof *guest_args);
-	if (rc < 0 || !guest_args) {
-		dprintf(STDERR_FILENO, "pgcell: error session=%d can't start: %s\n", (int)getpid(), strerror(-rc));
-		_exit(3);
-	}
+	if (rc < 0 || !guest_args)
+		end_unstarted(rc < 0 ? rc : -EFAULT);
 	fill_args(guest_args, args);
 	runtime_enter(run_guest, (void *)(uintptr_t)args);
 	_exit(0);

@@ -7,11 +7,13 @@
  *	parent	pgcell_root: PostgreSQL as after its postmaster's start
  *		-> CLUSTER_CRASHED is taken: shared memory that knows nothing of a database yet
  *	child	pgcell_recover: what PostgreSQL's startup process does
+ *	child	a first session in each database
  *		-> CLUSTER_READY, BASE and PRIVATE are taken
  */
 #define _GNU_SOURCE
 #include "image_cmd.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -267,6 +270,65 @@ static void do_recover(void *arg)
 	w2c_guest_pgcell_recover(runtime_guest);
 }
 
+static void do_empty_cache(void *arg)
+{
+	(void)arg;
+	w2c_guest_pgcell_empty_cache(runtime_guest);
+}
+
+/* Files that sessions left in FILES go to BASE, where they cost a cell nothing. */
+static void do_rebase(void *arg)
+{
+	(void)arg;
+	status = 1;
+	if (w2c_guest_pgcell_import_rebase(runtime_guest) == 0 &&
+		guest_store_u32(PGCELL_BASE_END - 4, w2c_guest_pgcell_import_end(runtime_guest)))
+		status = 0;
+}
+
+/* A start-up packet, one query and Terminate. */
+static int make_visit(uint8_t *to, const char *database)
+{
+	static const char query[] = "Q\0\0\0\15select 1\0X\0\0\0\4";
+	int len = 8;
+
+	memcpy(to + 4, "\0\3\0\0", 4);
+	len += sprintf((char *)to + len, "user%cpostgres%cdatabase%c%s%c", 0, 0, 0, database, 0);
+	to[len++] = 0;
+	memcpy(to, &(uint32_t){htonl((uint32_t)len)}, 4);
+	memcpy(to + len, query, sizeof query - 1);
+	return len + (int)sizeof query - 1;
+}
+
+/* One session in a database: it leaves the files by which later ones start faster (pg_internal.init). */
+static int visit(int cluster_fd, const char *database)
+{
+	uint8_t bytes[200];
+	struct session_args args = {.kind = SESSION_CLIENT, .cell_fd = cluster_fd, .slot = 1, .preread = bytes};
+	int sockets[2], wait_status;
+	char reply[4096];
+	pid_t pid;
+
+	args.memory_limit_bytes = PGCELL_PRIVATE_END;
+	args.preread_len = (uint32_t)make_visit(bytes, database);
+	args.peer.ss_family = AF_UNIX;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0)
+		return fail("visit", strerror(errno));
+	pid = fork();
+	if (pid == 0) {
+		close(sockets[0]);
+		args.client_fd = sockets[1];
+		session_enter(&args);
+	}
+	close(sockets[1]);
+	while (pid > 0 && read(sockets[0], reply, sizeof reply) > 0)
+		continue;
+	close(sockets[0]);
+	if (pid < 0 || waitpid(pid, &wait_status, 0) < 0 || !WIFEXITED(wait_status) || WEXITSTATUS(wait_status) != 0)
+		return fail(database, "a first session in it failed");
+	return 0;
+}
+
 static int in_child(void (*step)(void *), void *arg, const char *name)
 {
 	int wait_status;
@@ -335,7 +397,9 @@ static int build(const char *output, char **trees)
 		rc = fail(temporary, strerror(errno));
 		goto cleanup;
 	}
-	if (in_child(do_recover, NULL, "recovery") != 0)
+	if (in_child(do_recover, NULL, "recovery") != 0 || transport_share() < 0 || visit(cluster_fd, "template1") != 0 ||
+		visit(cluster_fd, "postgres") != 0 || in_child(do_empty_cache, NULL, "emptying the buffer cache") != 0 || in_child(do_rebase, NULL, "moving files to BASE") != 0 ||
+		!guest_load_u32(PGCELL_BASE_END - 4, &base_end))
 		goto cleanup;
 	end = private_end();
 	if (append_range(&w, IMAGE_PRIVATE, GUEST_STACK_BYTES, end - GUEST_STACK_BYTES) < 0 ||

@@ -51,4 +51,7 @@ int engine_populate(int cell_fd) __attribute__((warn_unused_result));
 /* `args` and what it points to live as long as the process. */
 _Noreturn void session_main(const struct session_args *args);
 
+/* The second half of session_main(), for a process that has the cell's CLUSTER mapped already: the build of an image. */
+_Noreturn void session_enter(const struct session_args *args);
+
 #endif

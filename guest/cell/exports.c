@@ -19,6 +19,7 @@ extern void pgcell_free(void *p) PGCELL_EXPORT(pgcell_free);
 extern int	pgcell_format(void) PGCELL_EXPORT(pgcell_format);
 extern int	pgcell_import_file(const char *path, const void *data, uint32_t len, uint32_t mode) PGCELL_EXPORT(pgcell_import_file);
 extern int	pgcell_import_dir(const char *path) PGCELL_EXPORT(pgcell_import_dir);
+extern int	pgcell_import_rebase(void) PGCELL_EXPORT(pgcell_import_rebase);
 extern uint32_t pgcell_import_end(void) PGCELL_EXPORT(pgcell_import_end);
 extern volatile unsigned int *pgcell_signal_address(void) PGCELL_EXPORT(pgcell_signal_address);
 extern volatile sig_atomic_t *pgcell_interrupt_address(void) PGCELL_EXPORT(pgcell_interrupt_address);
@@ -65,6 +66,15 @@ int
 pgcell_import_dir(const char *path)
 {
 	return vfs_import_dir(path);
+}
+
+/* Opens the import again and moves what was written to FILES since into BASE. */
+int
+pgcell_import_rebase(void)
+{
+	int			rc = vfs_import_begin();
+
+	return rc ? rc : vfs_import_rebase();
 }
 
 /* Returns the end of what BASE holds. */

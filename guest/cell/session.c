@@ -17,6 +17,9 @@
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
 #include "postmaster/startup.h"
+#include "postmaster/auxprocess.h"
+#include "storage/buf_internals.h"
+#include "storage/bufmgr.h"
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
 #include "storage/proc.h"
@@ -29,6 +32,7 @@
 #include "cell.h"
 
 extern void pgcell_session(void) PGCELL_EXPORT(pgcell_session);
+extern void pgcell_empty_cache(void) PGCELL_EXPORT(pgcell_empty_cache);
 extern void pgcell_recover(void) PGCELL_EXPORT(pgcell_recover);
 extern struct pgcell_session_args *pgcell_session_args_address(void) PGCELL_EXPORT(pgcell_session_args_address);
 
@@ -110,6 +114,27 @@ pgcell_session(void)
 	MyClientSocket->sock = PGCELL_CLIENT_FD;
 	fill_address(&MyClientSocket->raddr);
 	BackendMain(&startup, sizeof startup);
+}
+
+/*
+ * Leaves the buffer cache as after start-up, the memory of its pages included: an image with cached pages would cost every cell
+ * that memory, and pages are cheaper read from BASE.
+ */
+void
+pgcell_empty_cache(void)
+{
+	int32		evicted,
+				flushed,
+				skipped;
+
+	begin_child(1);
+	MyBackendType = B_BG_WRITER;
+	AuxiliaryProcessMainCommon();
+	EvictAllUnpinnedBuffers(&evicted, &flushed, &skipped);
+	if (skipped > 0)
+		ereport(FATAL, errmsg("%d buffers are still in use", skipped));
+	memset(BufferBlocks, 0, (Size) NBuffers * BLCKSZ);
+	proc_exit(0);
 }
 
 /*

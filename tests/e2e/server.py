@@ -28,6 +28,7 @@ PGCELL = os.path.abspath(os.environ.get('PGCELL') or os.path.join(ROOT, 'build',
 IMAGE = os.environ.get('PGCELL_E2E_IMAGE') or PGCELL + '.img'
 NATIVE_BIN = os.path.join(ROOT, 'build', 'native', 'install', 'bin')
 MARK = 'PGCELL_E2E_MARK'
+MEMORY_LIMIT_BYTES = 6 << 30  # of a server's cells; beyond it the server is killed: the machine is not ours alone
 START_SECONDS = 20
 STOP_SECONDS = 10
 TEST_SECONDS = 60  # unless the class says otherwise
@@ -92,6 +93,12 @@ def parent_of(pid):
     return int(fields[1]) if fields else None
 
 
+def offer_to_oom_killer():
+    """In the child: rather this program than another one."""
+    with contextlib.suppress(OSError), open('/proc/self/oom_score_adj', 'w', encoding='ascii') as f:
+        f.write('1000')
+
+
 def processes_marked(mark):
     wanted = f'{MARK}={mark}'.encode()
     found = []
@@ -148,6 +155,7 @@ class Server:
         self.seen = set()  # every process it ever had, as far as we looked
         self.files = set()
         self._log = open(os.path.join(self.folder, 'stderr'), 'w+', encoding='utf-8', errors='replace')
+        self._is_over = threading.Event()
 
     # ---- start and stop ----
 
@@ -163,8 +171,30 @@ class Server:
         os.makedirs(temporary, exist_ok=True)
         self.process = subprocess.Popen(
             self.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, text=True,
-            env=clean_environment(TMPDIR=temporary, **{MARK: self.mark}), start_new_session=True)
+            env=clean_environment(TMPDIR=temporary, **{MARK: self.mark}), start_new_session=True,
+            preexec_fn=offer_to_oom_killer)
+        threading.Thread(target=self._watch_memory, daemon=True).start()
         return self
+
+    def cell_bytes(self):
+        """Memory that the cells hold: the supervisor has every cell's memfd open."""
+        total = 0
+        folder = f'/proc/{self.process.pid}/fd'
+        with contextlib.suppress(OSError):
+            for fd in os.listdir(folder):
+                with contextlib.suppress(OSError):
+                    if os.readlink(f'{folder}/{fd}').startswith('/memfd:'):
+                        total += os.stat(f'{folder}/{fd}').st_blocks * 512
+        return total
+
+    def _watch_memory(self):
+        while not self._is_over.wait(0.2) and self.process.poll() is None:
+            held = self.cell_bytes()
+            if held > MEMORY_LIMIT_BYTES:
+                self._log.write(f'e2e: killed, because its cells hold {held >> 20} MiB\n')
+                self._log.flush()
+                self.process.kill()
+                return
 
     def start(self):
         self.launch()
@@ -218,6 +248,7 @@ class Server:
             self.process.stdout.close()
 
     def release(self):
+        self._is_over.set()
         self.destroy_process()
         self._log.close()
         shutil.rmtree(self.folder, ignore_errors=True)

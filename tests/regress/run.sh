@@ -95,6 +95,8 @@ chmod 700 "$run_dir" "$run_dir/server" "$run_dir/between"
 if [ $mode = native ]; then
     chmod 777 "$output/results"
     chmod 755 "$run_dir"
+    # the server runs as somebody else, and both write the same files
+    umask 000
     start server "$root/bench/native-server.sh" "$native/install"
     library=$native/src/test/regress
 else
