@@ -1,0 +1,71 @@
+# make test: unit tests, the supervisor with a fake engine, the real thing end to end, PostgreSQL's own regression tests.
+
+TESTS := $(BUILD)/tests
+PYTHON := /usr/bin/python3
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+TEST_CFLAGS := -std=gnu11 -O1 -g $(HOST_WARN) -Iguest/vfs
+VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
+SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
+	forkserver_child.c supervisor.c)
+
+UNIT := test-wire test-options test-wasi test-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes
+test-wire_SOURCES := host/wire.c
+test-options_SOURCES := host/options.c
+test-wasi_SOURCES := $(wildcard host/wasi*.c)
+test-image_SOURCES := host/image.c
+test-vfs_SOURCES := $(VFS_NATIVE)
+test-vfs-kill_SOURCES := $(VFS_NATIVE)
+test-vfs-model_SOURCES := $(VFS_NATIVE)
+test-vfs-processes_SOURCES := $(VFS_NATIVE)
+UNIT_DEFINES := -DVFS_TEST_STEPS
+
+# $(1) is the test's name
+define UNIT_RULE
+$(TESTS)/$(1): tests/unit/$(1).c $$($(1)_SOURCES) $$(wildcard host/*.h guest/vfs/*.h tests/unit/*.h)
+	@mkdir -p $(TESTS)
+	@$(CC_HOST) $(TEST_CFLAGS) $(UNIT_DEFINES) $(SANITIZE) tests/unit/$(1).c $$($(1)_SOURCES) -lcmocka -o $$@
+endef
+$(foreach t,$(UNIT),$(eval $(call UNIT_RULE,$(t))))
+
+$(TESTS)/pgcell-fake: $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $(wildcard host/*.h)
+	@mkdir -p $(TESTS)
+	@$(CC_HOST) $(TEST_CFLAGS) $(SANITIZE) $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $$(pkg-config --libs libuv) -o $@
+
+.PHONY: test check check-unit check-host check-headers check-e2e check-regress fuzz
+test: ## everything CI checks
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory check check-e2e check-regress
+
+check: check-headers check-unit check-host ## quick tests, nothing of PostgreSQL needed
+
+check-unit: $(addprefix $(TESTS)/,$(UNIT))
+	$(SAY) 'unit tests'
+	@for t in $(UNIT); do timeout 300 $(TESTS)/$$t >$(TESTS)/$$t.log 2>&1 || { cat $(TESTS)/$$t.log; exit 1; }; \
+		grep -aE 'PASSED|tests passed' $(TESTS)/$$t.log | tail -n 1 | sed "s/^/$$t: /"; done
+
+check-host: $(TESTS)/pgcell-fake
+	$(SAY) 'the supervisor, with a fake engine'
+	@timeout 300 $(PYTHON) tests/host/test-supervisor.py $(TESTS)/pgcell-fake
+
+# every header compiles alone
+check-headers:
+	@for h in $(filter-out host/runtime.h host/intrinsics.h,$(wildcard host/*.h)); do \
+		clang-19 -std=gnu11 $(HOST_WARN) -fsyntax-only -x c $$h || exit 1; done
+
+check-e2e: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
+	$(SAY) 'end to end'
+	@PGCELL=$(BUILD)/pgcell PSQL=$(PG_NATIVE)/install/bin/psql timeout 1500 $(PYTHON) tests/e2e/run.py
+
+check-regress: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
+	$(SAY) "PostgreSQL's own regression tests"
+	@timeout 1500 tests/regress/run.sh
+
+fuzz: $(TESTS)/fuzz-wire $(TESTS)/fuzz-image ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
+	@mkdir -p $(TESTS)/corpus-wire $(TESTS)/corpus-image
+	@$(TESTS)/fuzz-wire -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=10100 $(TESTS)/corpus-wire fuzz/corpus/wire
+	@$(TESTS)/fuzz-image -max_total_time=$(or $(FUZZ_SECONDS),30) $(TESTS)/corpus-image
+
+$(TESTS)/fuzz-%: fuzz/fuzz-%.c host/%.c
+	@mkdir -p $(TESTS)
+	@$(CC_HOST) $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $^ -o $@

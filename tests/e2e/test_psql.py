@@ -247,7 +247,7 @@ class DumpAndRestore(ServerCase):
             self.skipTest('pg_dump is not installed')
 
     def psql(self, script, database):
-        outcome = self.server.psql(script, database, timeout=100)
+        outcome = self.server.psql(script, database, timeout=40)
         self.assertEqual(outcome.status, 0, outcome.stderr)
         return outcome.stdout
 
