@@ -26,8 +26,8 @@ trap 'exit 0' INT TERM
 
 # PostgreSQL does not run as root, and who it runs as may not be able to look into this folder: it gets a copy
 chmod 755 "$stage"
-cp -r "$install/lib/postgresql" "$stage/" && mkdir "$stage/lib" && mv "$stage/postgresql" "$stage/lib/"
-mkdir "$stage/bin" "$stage/share" "$stage/socket"
+mkdir "$stage/bin" "$stage/lib" "$stage/share" "$stage/socket"
+cp -r "$install/lib/postgresql" "$stage/lib/"
 cp "$install/bin/postgres" "$install/bin/initdb" "$stage/bin/"
 cp -r "$install/share/postgresql" "$stage/share/"
 

@@ -20,7 +20,7 @@
 /* Written by the host before pgcell_session(). */
 struct pgcell_session_args
 {
-	uint32_t	slot;			/* 1..: PostgreSQL's "child slot", no other session of the cell has it */
+	uint32_t	slot;			/* 1..: PostgreSQL's "child slot", no other session of the cell has it; 0: a cancel request */
 	uint32_t	family;			/* of the client's address: 0 Unix socket, 4, 6 */
 	uint8_t		address[16];	/* network order, 4 or 16 bytes */
 	uint32_t	port;

@@ -26,26 +26,45 @@ pgcell_checkpoint_later(void)
 	InterruptPending = true;
 }
 
-static void
-run_checkpoint(int flags)
+/* What PostgreSQL only gives to the checkpointer it gives to us while we are one. */
+static BackendType
+become_checkpointer(void)
 {
 	BackendType saved = MyBackendType;
 
-	/* the requests for fsync and unlink that sessions left in shared memory are only handed to the checkpointer */
-	in_checkpoint = true;
 	MyBackendType = B_CHECKPOINTER;
+	return saved;
+}
+
+/* Makes sync.c's table of requests, once per process. */
+void
+pgcell_init_sync(void)
+{
+	static bool done = false;
+	BackendType saved;
+	MemoryContext context;
+
+	if (done)
+		return;
+	done = true;
+	saved = become_checkpointer();
+	context = MemoryContextSwitchTo(TopMemoryContext);
+	InitSync();
+	MemoryContextSwitchTo(context);
+	MyBackendType = saved;
+}
+
+static void
+run_checkpoint(int flags)
+{
+	BackendType saved;
+
+	pgcell_init_sync();
+	in_checkpoint = true;
+	saved = become_checkpointer();
 	PG_TRY();
 	{
-		static bool sync_ready = false;
-
-		if (!sync_ready)
-		{
-			MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-
-			InitSync();
-			sync_ready = true;
-			MemoryContextSwitchTo(old);
-		}
+		/* the requests for fsync and unlink that sessions left in shared memory */
 		AbsorbSyncRequests();
 		CreateCheckPoint(flags | CHECKPOINT_IMMEDIATE);
 	}

@@ -61,6 +61,8 @@ begin_child(int slot)
 	on_proc_exit(close_files, 0);
 	MemoryContextSwitchTo(TopMemoryContext);
 	MyPMChildSlot = slot;
+	if (slot == 0)				/* only delivers a cancel request, and takes no part in the cell */
+		return;
 	MarkPostmasterChildSlotUnassigned(slot);
 	MarkPostmasterChildSlotAssigned(slot);
 }

@@ -122,6 +122,8 @@ kill(pid_t pid, int signo)
 {
 	int			rc;
 
+	if (pid < 0)				/* a process group: every session is the only one in its own */
+		pid = -pid;
 	if (pid == pgcell_pid())
 		return signo == 0 ? 0 : raise(signo);
 	rc = pgcell_kill(pid, signo);

@@ -19,7 +19,6 @@ case $3 in
         run src/fe_utils all
         run src/bin/initdb install
         run src/timezone install
-        run src/include/catalog install
         for d in catalog tsearch utils; do run src/backend/$d install-data; done
         mkdir -p "$tree/install/share/postgresql"
         run src/backend/snowball install-script
@@ -27,6 +26,7 @@ case $3 in
         for f in libpq/pg_hba.conf.sample libpq/pg_ident.conf.sample utils/misc/postgresql.conf.sample; do
             cp "$tree/../src/postgresql/src/backend/$f" "$share/"
         done
+        cp "$tree/src/include/catalog/postgres.bki" "$tree/src/include/catalog/system_constraints.sql" "$share/"
         mkdir -p "$share/tsearch_data"
         cp "$tree"/../src/postgresql/src/backend/snowball/stopwords/*.stop "$share/tsearch_data/"
         run src/pl/plpgsql/src install-data

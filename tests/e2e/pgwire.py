@@ -19,7 +19,7 @@ SSL_REQUEST = struct.pack('!II', 8, 80877103)
 GSSENC_REQUEST = struct.pack('!II', 8, 80877104)
 CANCEL_CODE = 80877102
 TEXT, BINARY = 0, 1
-DEFAULT_TIMEOUT = 30
+DEFAULT_TIMEOUT = 20
 
 
 class PgError(Exception):

@@ -1,6 +1,7 @@
 """The wire protocol, message by message."""
 import hashlib
 import os
+import random
 import struct
 import threading
 import time
@@ -380,11 +381,10 @@ class Copy(ServerCase):
         c.query('create table t (i int, v text)')
         data = b''.join(f'{i}\tvalue {i}\n'.encode() for i in range(300))
         for size in (1, 7, 1000):
-            with self.subTest(size=size):
-                c.query('truncate t')
-                self.assertEqual(c.copy_in('copy t from stdin', [data[i:i + size] for i in range(0, len(data), size)]),
-                                 'COPY 300')
-                self.assertEqual(c.copy_out('copy t to stdout'), data)
+            c.query('delete from t')
+            tag = c.copy_in('copy t from stdin', [data[i:i + size] for i in range(0, len(data), size)])
+            self.assertEqual((size, tag), (size, 'COPY 300'))
+            self.assertEqual(c.copy_out('copy t to stdout'), data)
 
     def test_binary_and_csv(self):
         c = self.connect()
@@ -424,9 +424,9 @@ class Copy(ServerCase):
         c.send_query('copy t from stdin')
         c.read_message()
         c.sock.sendall(message(b'd', b'1\n') + message(b'Q', b'select 1\0'))
-        with sql_error(self, '08P01'):
-            c.collect()
-        self.assertEqual(c.query('select count(*) from t').value, '0')
+        errors = errors_of(c.read_to_end())
+        self.assertEqual([(e.severity, e.sqlstate) for e in errors], [('ERROR', '08P01'), ('FATAL', '08P01')])
+        self.assertEqual(self.connect().query('select count(*) from t').value, '0')
 
     def test_extended_protocol(self):
         c = self.connect()
@@ -576,7 +576,7 @@ class Timeouts(ServerCase):
         for sql in ('select count(*) from generate_series(1, 100000000000)', 'do $$ begin loop end loop; end $$',
                     'with recursive r(i) as (select 1 union all select i + 1 from r) select count(*) from r where i < 0',
                     "select count(*) from (select md5(i::text) from generate_series(1, 100000) i, generate_series(1, 10000)) x",
-                    "select regexp_replace(repeat('a', 20000), '(a|aa)+$', 'b', 'g') from generate_series(1, 10000)"):
+                    r"select repeat('a', 3000) ~ '(a*)(a*)(a*)(a*)\1\2\3\4b'"):
             with self.subTest(sql=sql[:40]):
                 c.query('set statement_timeout = 300')
                 started = time.monotonic()
@@ -792,34 +792,39 @@ class Messages(ServerCase):
 
 
 class ProtocolViolations(ServerCase):
-    """Each ends in an error, by the rules of PostgreSQL, and the cell stays usable."""
+    """Each ends as it does in PostgreSQL, and the cell stays usable."""
 
-    def fatal(self, data, c=None):
-        c = c or self.connect()
-        c.sock.sendall(data)
-        c.set_timeout(10)
-        error = c.read_fatal()
+    def send(self, data):
+        c = self.connect(timeout=10)
+        try:
+            c.sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the server did not wait for the rest
+        return c
+
+    def assert_closed_without_a_word(self, data):
+        """PostgreSQL only logs lengths that cannot be: the client has lost its way and would not understand."""
+        c = self.send(data)
+        self.assertEqual(kinds(c.read_to_end()), '')
+        self.assertIn('invalid message length', self.log())
         self.assert_usable()
-        return error
 
     def test_unknown_message_type(self):
-        error = self.fatal(message(b'!', b'what'))
+        error = self.send(message(b'!', b'what')).read_fatal()
+        self.assert_usable()
         self.assertEqual((error.severity, error.sqlstate), ('FATAL', '08P01'))
         self.assertEqual(error.message, 'invalid frontend message type 33')
 
     def test_length_below_the_minimum(self):
-        error = self.fatal(b'Q' + struct.pack('!I', 3) + b'select 1\0')
-        self.assertEqual((error.severity, error.sqlstate), ('FATAL', '08P01'))
+        for length in (0, 3):
+            self.assert_closed_without_a_word(b'Q' + struct.pack('!I', length) + b'select 1\0')
 
     def test_length_beyond_the_maximum(self):
         for length in (0x7fffffff, 0xffffffff, 0x40000000):
-            with self.subTest(length=hex(length)):
-                error = self.fatal(b'Q' + struct.pack('!I', length) + b'select 1\0')
-                self.assertEqual((error.severity, error.sqlstate), ('FATAL', '08P01'))
+            self.assert_closed_without_a_word(b'Q' + struct.pack('!I', length) + b'select 1\0')
 
     def test_sync_with_a_length_that_lies(self):
-        error = self.fatal(b'S' + struct.pack('!I', 100000) + b'x' * 99996)
-        self.assertEqual((error.severity, error.sqlstate), ('FATAL', '08P01'))
+        self.assert_closed_without_a_word(b'S' + struct.pack('!I', 100000) + b'x' * 99996)
 
     def test_a_message_cut_short_by_the_end(self):
         c = self.connect()
@@ -869,8 +874,8 @@ class ProtocolViolations(ServerCase):
 
     def test_random_messages(self):
         """Valid frames, random contents: never more than an error or an orderly end."""
-        generator = __import__('random').Random(20241121)
-        for round_number in range(40):
+        generator = random.Random(20241121)
+        for _ in range(40):
             c = self.connect(timeout=10)
             data = b''.join(message(bytes([generator.choice(b'QPBEDCSHFpdcf')]), generator.randbytes(generator.randrange(60)))
                             for _ in range(20))

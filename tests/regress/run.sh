@@ -13,6 +13,7 @@ Without TEST, all tests of the schedule; with TEST, test_setup and those.
 
   --schedule FILE   "serial" (PostgreSQL's own, one test at a time; the default) or a schedule file
   --native          run them on native PostgreSQL with a cell's settings: what fails there is not the cell's doing
+  --build DIR       build folder (default: build)
   --direct          without the go-between that ends psql's old session before "\c" opens the next one
   --test-timeout S  seconds one test may take (default 300)
   --timeout S       seconds all of it may take (default 2400)
@@ -22,18 +23,16 @@ TEXT
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-build=$root/build
-source=$build/src/postgresql/src/test/regress
-native=$build/native
-output=$build/tests/regress
 expected=$here/expected-failures.txt
 
+build=$root/build
 schedule=serial mode=cell is_direct= test_timeout=300 timeout=2400
 tests=()
 while [ $# -gt 0 ]; do
     case $1 in
         --schedule) schedule=${2:?--schedule needs a file}; shift ;;
         --native) mode=native ;;
+        --build) build=$(cd "${2:?--build needs a folder}" && pwd); shift ;;
         --direct) is_direct=1 ;;
         --test-timeout) test_timeout=${2:?--test-timeout needs seconds}; shift ;;
         --timeout) timeout=${2:?--timeout needs seconds}; shift ;;
@@ -43,6 +42,9 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+source=$build/src/postgresql/src/test/regress
+native=$build/native
+output=$build/tests/regress
 [ "$schedule" = serial ] && schedule=$source/parallel_schedule
 
 for f in "$native/src/test/regress/pg_regress" "$native/install/bin/psql"; do
