@@ -1,12 +1,14 @@
 #define _GNU_SOURCE
 #include "runtime.h"
 
+#include <asm/prctl.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -119,6 +121,9 @@ int runtime_open(wasi_ctx *wasi)
 	if (at == MAP_FAILED || mprotect(at, 65536, PROT_NONE) < 0)
 		return -errno;
 	guest_stack = at;
+	/* what the translated code addresses memory by; kept over fork */
+	if (syscall(SYS_arch_prctl, ARCH_SET_GS, guest_base) < 0)
+		return -errno;
 	wasm_rt_init();
 	wasm2c_guest_instantiate(&instance, NULL, NULL, wasi);
 	runtime_guest = &instance;

@@ -17,11 +17,15 @@ def parse_time(text):
 class Keeping(ServerCase):
     """What survives the end of a connection, and what does not."""
 
-    def again(self, *statements, **kwargs):
-        """Runs the statements in one session, ends it, and returns the next one."""
-        with self.connect(**kwargs) as c:
+    def prepare(self, *statements):
+        """Runs the statements in a session of their own."""
+        with self.connect() as c:
             for sql in statements:
                 c.query(sql)
+
+    def again(self, *statements):
+        """Runs the statements in one session, ends it, and returns the next one."""
+        self.prepare(*statements)
         return self.connect()
 
     def test_data_survives_reconnecting(self):
@@ -32,14 +36,14 @@ class Keeping(ServerCase):
         self.assertEqual(c.query("insert into t (v) values ('three') returning id").value, '3')
 
     def test_data_survives_a_hundred_connections(self):
-        self.again('create table t (i int)')
+        self.prepare('create table t (i int)')
         for i in range(100):
             with self.connect() as c:
                 self.assertEqual(c.query('select count(*) from t').value, str(i))
                 c.query(f'insert into t values ({i})')
 
     def test_an_open_transaction_is_rolled_back(self):
-        self.again('create table t (i int)')
+        self.prepare('create table t (i int)')
         c = self.again('begin', 'insert into t values (1)')
         self.assertEqual(c.query('select count(*) from t').value, '0')
 
