@@ -31,7 +31,7 @@ def machine():
     with open('/proc/meminfo', encoding='utf-8') as f:
         total_kib = int(re.search(r'MemTotal:\s+(\d+)', f.read())[1])
     return {'cpu': model, 'cores': os.cpu_count(), 'ram_gib': round(total_kib / 1024 / 1024, 1),
-            'kernel': f'{platform.system()} {platform.release()}', 'date': time.strftime('%Y-%m-%d', time.gmtime())}
+            'kernel': f'{platform.system()} {platform.release()}', 'load_at_start': round(os.getloadavg()[0], 1), 'date': time.strftime('%Y-%m-%d', time.gmtime())}
 
 
 def first_line(command):
@@ -48,8 +48,8 @@ def settings(root):
         return [line.strip() for line in f if line.strip() and not line.startswith('#')]
 
 
-def geometric_mean(queries):
-    ratios = [row['ratio'] for row in queries if 'ratio' in row]
+def geometric_mean(queries, key):
+    ratios = [row[key] for row in queries if key in row]
     return round(math.exp(sum(map(math.log, ratios)) / len(ratios)), 3) if ratios else None
 
 
@@ -90,12 +90,19 @@ def print_query(row):
             print(f'      server: {line}')
         return
     notes = ('' if row['is_same'] else '  ANSWERS DIFFER') + ('' if row['has_same_plan'] else '  (other plan)')
-    print(f"  {row['name']:<26} {row['pgcell_ms']:10.1f} ms {row['native_ms']:10.1f} ms native {row['ratio']:6.2f} times{notes}",
+    print(f"  {row['name']:<26} {row['pgcell_ms']:10.1f} ms {row['native_ms']:10.1f} ms native {row['ratio']:6.2f} times"
+          f" (of the best {row['best_ratio']:.2f}){notes}",
           flush=True)
 
 
 def print_targets(results):
     print()
+    m = results['machine']
+    # one core is the client's, the other the server's: the load of a quiet run comes close to 1
+    if m['load_at_start'] > 0.5 or m['load_at_end'] > 1.6:
+        print(f"others were at work on this machine (load {m['load_at_start']} before, {m['load_at_end']} after): the times say less")
+    if results['geometric_mean'] is not None:
+        print(f"geometric mean of the best rounds' ratios: {results['geometric_mean_of_best']}")
     for t in results['targets']:
         print(f"{t['what']}: {t['value']} {t['unit']} (at most {t['limit']}: {'met' if t['is_met'] else 'MISSED'})", flush=True)
 
@@ -117,7 +124,8 @@ def document(results):
         '# Benchmarks', '',
         '<!-- written by bench/run.py --write-docs -->', '',
         'Made by', '', '    make bench BENCH_OPTIONS=--write-docs', '',
-        f"on {m['date']}: {m['cpu']}, {m['cores']} cores, {m['ram_gib']} GiB of memory, {m['kernel']}.", '',
+        f"on {m['date']}: {m['cpu']}, {m['cores']} cores, {m['ram_gib']} GiB of memory, {m['kernel']};",
+        f"load {m['load_at_start']} before and {m['load_at_end']} after.", '',
         f"- pgcell: {v['pgcell']}", f"- native: {v['native']}, compiled by the same clang with -O2 from the same source", '',
         'Both have the same settings (below), encoding, locale, checksums and WAL segment size, keep their data in memory (native in',
         '/dev/shm) and serve one client over a Unix socket. The differences that stay: native has a checkpointer, a background writer',
@@ -140,7 +148,7 @@ def document(results):
         for r in rows['memory']], right=(1, 2, 3, 4, 5))
     lines += ['## ' + HEADINGS['queries'], '',
               f"Median of {results['options']['rounds']} rounds after a warm-up, the two in turns; both gave the same answers. Geometric mean of "
-              f"the {len(queries)} ratios: **{results['geometric_mean']}**.",
+              f"the {len(queries)} ratios: **{results['geometric_mean']}** (of the best rounds: {results['geometric_mean_of_best']}).",
               f"pgcell is slower in {len(losses)} of them (at worst {queries[-1]['ratio']:.2f} times, {queries[-1]['name']}) and as fast or "
               f"faster in {len(wins)}.", '']
     lines += table(['workload', 'what', 'pgcell', 'native', 'ratio', 'plan'], [

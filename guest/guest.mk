@@ -68,7 +68,10 @@ GUEST_SOURCES := $(wildcard guest/port/*.c guest/comm/*.c guest/vfs/*.c guest/ce
 GUEST_OBJECTS := $(patsubst guest/%.c,$(GUEST)/%.o,$(GUEST_SOURCES)) $(GUEST)/modules-table.o
 # what only one of the two links takes
 GUEST_PORTABLE_OBJECTS := $(GUEST)/port/single.o
+GUEST_NATIVE_OBJECTS := $(GUEST)/port/native.o
 
+# libc's functions must not be made of calls to themselves
+$(GUEST)/port/native.o: GUEST_CODEGEN += -fno-builtin
 $(GUEST)/%.o: guest/%.c $(PG_WASM)/compiled
 	@mkdir -p $(dir $@)
 	@ccache $(GUEST_CC) $(GUEST_CFLAGS) -I$(PG_WASM)/src/include -I$(PG_SOURCE)/src/include -MMD -MP -c $< -o $@
@@ -91,12 +94,12 @@ GUEST_LINK = wasm-ld-19 $(1) @$(PG_WASM)/objects.txt $(GUEST_LIB)/crt1-reactor.o
 
 $(BUILD)/guest/native.wasm: $(GUEST_OBJECTS) $(PG_WASM)/compiled
 	$(SAY) 'linking the guest for the native host'
-	@$(call GUEST_LINK,$(filter-out $(GUEST_PORTABLE_OBJECTS),$(GUEST_OBJECTS))) -o $@.tmp
+	@$(call GUEST_LINK,$(filter-out $(GUEST_PORTABLE_OBJECTS),$(GUEST_OBJECTS))) --wrap=pg_comp_crc32c_sb8 -o $@.tmp
 	@scripts/check-imports.sh $@.tmp native
 	@mv $@.tmp $@
 
 $(BUILD)/pgcell.wasm: $(GUEST_OBJECTS) $(PG_WASM)/compiled guest/guest.mk scripts/check-imports.sh
 	$(SAY) 'linking the portable module'
-	@$(call GUEST_LINK,$(GUEST_OBJECTS)) --strip-debug -o $@.tmp
+	@$(call GUEST_LINK,$(filter-out $(GUEST_NATIVE_OBJECTS),$(GUEST_OBJECTS))) --strip-all -o $@.tmp
 	@scripts/check-imports.sh $@.tmp portable
 	@mv $@.tmp $@

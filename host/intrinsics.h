@@ -9,6 +9,7 @@
 #define PGCELL_INTRINSICS_H
 
 #include <stdint.h>
+#include <string.h>
 
 struct w2c_pgcell;
 extern uint8_t *guest_base;
@@ -54,6 +55,42 @@ static inline void w2c_pgcell_fence_acqrel(struct w2c_pgcell *host)
 {
 	(void)host;
 	__atomic_thread_fence(__ATOMIC_ACQ_REL);
+}
+
+/*
+ * Strings: an address outside of the memory, or a string that does not end in it, runs into the reservation's guard pages and is
+ * the guest's trap.
+ */
+static inline uint32_t w2c_pgcell_memcmp(struct w2c_pgcell *host, uint32_t a, uint32_t b, uint32_t n)
+{
+	(void)host;
+	return (uint32_t)memcmp(guest_base + a, guest_base + b, n);
+}
+
+static inline uint32_t w2c_pgcell_memchr(struct w2c_pgcell *host, uint32_t s, uint32_t c, uint32_t n)
+{
+	const uint8_t *at = memchr(guest_base + s, (int)c, n);
+
+	(void)host;
+	return at ? (uint32_t)(at - guest_base) : 0;
+}
+
+static inline uint32_t w2c_pgcell_strlen(struct w2c_pgcell *host, uint32_t s)
+{
+	(void)host;
+	return (uint32_t)strlen((const char *)guest_base + s);
+}
+
+static inline uint32_t w2c_pgcell_strcmp(struct w2c_pgcell *host, uint32_t a, uint32_t b)
+{
+	(void)host;
+	return (uint32_t)strcmp((const char *)guest_base + a, (const char *)guest_base + b);
+}
+
+static inline uint32_t w2c_pgcell_strncmp(struct w2c_pgcell *host, uint32_t a, uint32_t b, uint32_t n)
+{
+	(void)host;
+	return (uint32_t)strncmp((const char *)guest_base + a, (const char *)guest_base + b, n);
 }
 
 static inline uint32_t w2c_pgcell_engine_stack(struct w2c_pgcell *host)

@@ -306,3 +306,47 @@ uint32_t w2c_pgcell_discard(struct w2c_pgcell *host, uint32_t start, uint32_t le
 		return (uint32_t)-WASI_EINVAL;
 	return madvise(at, len_bytes, MADV_REMOVE) == 0 ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
 }
+
+/* CRC-32C (RFC 3720, appendix B.4), as PostgreSQL's src/port/pg_crc32c_sse42.c does it; a table where the machine lacks the instruction. */
+
+static uint32_t crc_table[256];
+
+__attribute__((target("sse4.2"))) static uint32_t crc32c_instruction(uint32_t crc, const uint8_t *p, size_t len)
+{
+	uint64_t wide = crc;
+
+	for (; len >= 8; p += 8, len -= 8) {
+		uint64_t word;
+
+		memcpy(&word, p, sizeof word);
+		wide = __builtin_ia32_crc32di(wide, word);
+	}
+	crc = (uint32_t)wide;
+	for (; len > 0; p++, len--)
+		crc = __builtin_ia32_crc32qi(crc, *p);
+	return crc;
+}
+
+static uint32_t crc32c_table(uint32_t crc, const uint8_t *p, size_t len)
+{
+	if (crc_table[1] == 0)
+		for (uint32_t i = 0; i < 256; i++) {
+			uint32_t c = i;
+
+			for (int bit = 0; bit < 8; bit++)
+				c = c & 1 ? (c >> 1) ^ 0x82f63b78u : c >> 1;
+			crc_table[i] = c;
+		}
+	for (; len > 0; p++, len--)
+		crc = crc_table[(crc ^ *p) & 0xff] ^ (crc >> 8);
+	return crc;
+}
+
+uint32_t w2c_pgcell_crc32c(struct w2c_pgcell *host, uint32_t crc, uint32_t data, uint32_t len);
+uint32_t w2c_pgcell_crc32c(struct w2c_pgcell *host, uint32_t crc, uint32_t data, uint32_t len)
+{
+	(void)host;
+	if (__builtin_cpu_supports("sse4.2"))
+		return crc32c_instruction(crc, guest_base + data, len);
+	return crc32c_table(crc, guest_base + data, len);
+}
