@@ -125,22 +125,30 @@ int cell_reset_memory(struct cell *cell)
 
 bool cell_has_room(const struct cell *cell, uint32_t limit)
 {
-	return states[cell->state].takes_sessions && (uint32_t)__builtin_popcountll(cell->slots_taken) < limit;
+	return states[cell->state].takes_sessions && cell->slots_taken_count < limit;
 }
 
 uint32_t cell_slot_take(struct cell *cell)
 {
-	int bit = __builtin_ffsll((long long)~cell->slots_taken); /* from 1, as slots are; 0: none */
+	for (uint32_t slot = 1; slot <= CELL_SLOTS_MAX; slot++) {
+		uint64_t bit = UINT64_C(1) << ((slot - 1) % 64);
+		uint64_t *word = &cell->slots_taken[(slot - 1) / 64];
 
-	if (bit == 0)
-		BUG("cell %s has no free slot", cell->name);
-	cell->slots_taken |= UINT64_C(1) << (bit - 1);
-	return (uint32_t)bit;
+		if (*word & bit)
+			continue;
+		*word |= bit;
+		cell->slots_taken_count++;
+		return slot;
+	}
+	BUG("cell %s has no free slot", cell->name);
 }
 
 void cell_slot_give_back(struct cell *cell, uint32_t slot)
 {
-	if (slot == 0 || slot > CELL_SLOTS_MAX || (cell->slots_taken & UINT64_C(1) << (slot - 1)) == 0)
+	uint64_t bit = UINT64_C(1) << ((slot - 1) % 64);
+
+	if (slot == 0 || slot > CELL_SLOTS_MAX || (cell->slots_taken[(slot - 1) / 64] & bit) == 0)
 		BUG("cell %s: slot %u was not taken", cell->name, slot);
-	cell->slots_taken &= ~(UINT64_C(1) << (slot - 1));
+	cell->slots_taken[(slot - 1) / 64] &= ~bit;
+	cell->slots_taken_count--;
 }

@@ -31,7 +31,11 @@
 
 #include "wire.h"
 
-#define CELL_SLOTS_MAX 64 /* width of slots_taken */
+/*
+ * As many child slots as PostgreSQL has for backends with max_connections = 100: twice that, so that those it refuses can be told
+ * (InitPostmasterChildSlots() in src/backend/postmaster/pmchild.c).
+ */
+#define CELL_SLOTS_MAX 200
 #define CELL_DEFAULT_NAME "default"
 
 enum cell_state { CELL_NEW, CELL_POPULATING, CELL_READY, CELL_CRASHED, CELL_RECOVERING, CELL_DEAD, CELL_STATE_COUNT };
@@ -45,7 +49,8 @@ struct cell {
 	bool is_private; /* ends with its connection; its name is ours and no client can ask for it */
 	int fd;
 	int64_t created_us; /* since 1970 */
-	uint64_t slots_taken; /* bit n: slot n + 1 */
+	uint64_t slots_taken[(CELL_SLOTS_MAX + 63) / 64]; /* bit n: slot n + 1 */
+	uint32_t slots_taken_count;
 	TAILQ_HEAD(, conn) waiting;
 	LIST_HEAD(, backend) backends; /* every process that has the cell's memory, sessions or not */
 };

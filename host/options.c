@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define DEFAULT_PORT 5432
-#define SESSIONS_PER_CELL_MAX 64 /* CELL_SLOTS_MAX, the width of a cell's slot bitmap */
+#define SESSIONS_PER_CELL_MAX 200 /* CELL_SLOTS_MAX */
 
 enum option_type { OPTION_TEXT, OPTION_NUMBER, OPTION_CHOICE, OPTION_FLAG };
 
@@ -49,8 +49,8 @@ static const struct option_spec specs[] = {
 	 "most cells at a time"},
 	{"max-sessions", "N", "PGCELL_MAX_SESSIONS", "2000", NULL, OPTION_NUMBER, FIELD(max_sessions), 1, 1000000, NULL,
 	 "most sessions at a time"},
-	{"sessions-per-cell", "N", "PGCELL_SESSIONS_PER_CELL", "1", NULL, OPTION_NUMBER, FIELD(sessions_per_cell), 1,
-	 SESSIONS_PER_CELL_MAX, NULL, "most sessions at a time in one cell"},
+	{"sessions-per-cell", "N", "PGCELL_SESSIONS_PER_CELL", "200", NULL, OPTION_NUMBER, FIELD(sessions_per_cell), 1,
+	 SESSIONS_PER_CELL_MAX, NULL, "most sessions at a time in one cell; PostgreSQL's own max_connections (100) comes first"},
 	{"session-memory", "MIB", "PGCELL_SESSION_MEMORY", "1024", NULL, OPTION_NUMBER, FIELD(session_memory_mib), 16,
 	 4096, NULL, "most memory one session may use"},
 	{"verbose", NULL, "PGCELL_VERBOSE", "off", NULL, OPTION_FLAG, FIELD(is_verbose), 0, 0, NULL,

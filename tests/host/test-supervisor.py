@@ -181,7 +181,8 @@ class Server:
         self.log = open(os.path.join(self.folder, 'log'), 'w+', encoding='utf-8', errors='replace')
         self.ever = set()
         self.process = subprocess.Popen(
-            [PROGRAM, 'serve', '--listen', listen, '--socket-dir', self.socket_dir, '--image', image, *options],
+            [PROGRAM, 'serve', '--listen', listen, '--socket-dir', self.socket_dir, '--image', image,
+             '--sessions-per-cell', '1', *options],  # the last one counts
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True,
             env={**os.environ, **(env or {})}, start_new_session=True)
         self.ready_line = self.psql_line = None

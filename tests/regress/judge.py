@@ -4,8 +4,8 @@
 usage: judge.py OUTPUT EXPECTED [--mode cell|native] [--status N] [--partial]
 
 OUTPUT is pg_regress's output folder, EXPECTED the list: one line per test, its name and the reason. --partial: not all tests were
-run, so those of the list that are missing are not spoken of. Exit status 0: nothing failed that is not in the list, nothing crashed,
-and pg_regress came to its end.
+run, so those of the list that are missing are not spoken of. Exit status 0: nothing failed that is not in the list, nothing
+crashed (as psql saw it, or as the server's log tells), and pg_regress came to its end.
 """
 import argparse
 import os
@@ -15,6 +15,8 @@ import sys
 RESULT = re.compile(r'^(?P<failed>not )?ok \d+\s+[-+]\s+(?P<name>\S+)')
 # A crash is never expected, whatever the list says.
 CRASH = re.compile(r'server closed the connection unexpectedly|connection to server was lost|could not connect to server')
+# The host's own words (PostgreSQL's begin with a date): a trap, a session that died, a cell that was given up.
+TROUBLE = re.compile(r'^pgcell: .*\berror\b.*\b(session|cell)=')
 
 
 def read_expected(path):
@@ -34,8 +36,9 @@ def read_expected(path):
 
 
 def read_results(output):
+    # what pg_regress printed: it removes its own summary when all is well
     passed, failed = [], []
-    with open(os.path.join(output, 'regression.out'), encoding='utf-8') as f:
+    with open(os.path.join(output, 'pg_regress.log'), encoding='utf-8') as f:
         for line in f:
             found = RESULT.match(line)
             if found:
@@ -51,6 +54,14 @@ def has_crashed(output, name):
         return False
 
 
+def read_trouble(output):
+    try:
+        with open(os.path.join(output, 'server.log'), encoding='utf-8', errors='replace') as f:
+            return [line.rstrip() for line in f if TROUBLE.search(line)]
+    except FileNotFoundError:
+        return []
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('output')
@@ -64,12 +75,15 @@ def main():
     passed, failed = read_results(args.output)
     crashed = [name for name in failed if has_crashed(args.output, name)]
     surprises = [name for name in failed if name not in expected]
-    problems = bool(surprises or crashed)
+    trouble = read_trouble(args.output)
+    problems = bool(surprises or crashed or trouble)
 
     for name in failed:
         print(f'failed{" (expected)" if name in expected else ""}: {name}' + (f': {expected[name]}' if name in expected else ''))
     for name in crashed:
         print(f'crashed: {name}: the connection was lost')
+    for line in trouble[:20]:
+        print(f'the server: {line}')
     for name in passed:
         if name in expected:
             print(f'passes now, take it off the list: {name}')

@@ -26,7 +26,7 @@ root=$(cd "$here/../.." && pwd)
 expected=$here/expected-failures.txt
 
 build=$root/build
-schedule=serial mode=cell is_direct= test_timeout=300 timeout=2400
+schedule=serial mode=cell is_direct='' test_timeout=300 timeout=2400
 tests=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -129,9 +129,9 @@ env -i PATH="$PATH" HOME="${HOME:-/}" LANG=C timeout --foreground -k 10 "$timeou
     "$native/src/test/regress/pg_regress" --inputdir="$source" --expecteddir="$source" --outputdir="$output" \
     --bindir="$native/install/bin" --dlpath="$library" --launcher="timeout -k 5 $test_timeout" \
     --host="${socket%/*}" --port="${socket##*.}" --user=postgres --dbname=regression --max-connections=1 \
-    "${what[@]}" || status=$?
+    "${what[@]}" 2>&1 | tee "$output/pg_regress.log" || status=$?
 
-if [ ! -s "$output/regression.out" ]; then
+if ! grep -q 'ok 1 ' "$output/pg_regress.log"; then
     echo "run.sh: pg_regress did not get to its first test (status $status); the server's words:" >&2
     tail -20 "$output/server.log" >&2
     exit 1

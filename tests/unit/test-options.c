@@ -51,7 +51,7 @@ static void test_defaults(void **state)
 	assert_int_equal(config.startup_timeout_ms, 60000);
 	assert_int_equal(config.max_cells, 1000);
 	assert_int_equal(config.max_sessions, 2000);
-	assert_int_equal(config.sessions_per_cell, 1);
+	assert_int_equal(config.sessions_per_cell, 200);
 	assert_int_equal(config.session_memory_mib, 1024);
 	assert_false(config.is_verbose);
 	config_release(&config);
@@ -129,7 +129,7 @@ static void test_bad_arguments_are_named(void **state)
 		{"--max-cells", "", "not \"\""},
 		{"--session-wait", "-1", "--session-wait must be"},
 		{"--session-wait", "99999999999999999999", "--session-wait must be"},
-		{"--sessions-per-cell", "65", "from 1 to 64"},
+		{"--sessions-per-cell", "201", "from 1 to 200"},
 		{"--isolate", "nothing", "\"nothing\" is not known"},
 		{"--max-cells", NULL, "--max-cells needs a value"},
 		{"--image", "", "--image needs a value"},
