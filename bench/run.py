@@ -200,7 +200,7 @@ def measure_workloads(args):
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     parser.add_argument('--build', default=os.path.join(ROOT, 'build'), help='build folder')
-    parser.add_argument('--quick', action='store_true', help='about 2 minutes: fewer rounds, a fifth of the rows')
+    parser.add_argument('--quick', action='store_true', help='half a minute to two: fewer rounds, a fifth of the rows')
     parser.add_argument('--rounds', type=int, help='rounds per workload after the warm-up (default 7; 3 if --quick)')
     parser.add_argument('--part', action='append', choices=('start', 'connect', 'memory', 'queries'), help='only this part')
     parser.add_argument('--only', action='append', metavar='WORKLOAD', help='only this workload (implies --part queries)')

@@ -28,10 +28,11 @@ struct guest_session_args {
 	uint32_t family;
 	uint8_t address[16];
 	uint32_t port;
-	uint32_t reserved;
+	uint32_t server_port;
+	uint8_t server_address[16];
 	int64_t cell_started_us;
 };
-_Static_assert(sizeof(struct guest_session_args) == 40, "known to the guest");
+_Static_assert(sizeof(struct guest_session_args) == 56, "known to the guest");
 
 int engine_open(const char *image_path, char *err, size_t errlen)
 {
@@ -89,24 +90,37 @@ static void on_trap(const char *what)
 	(void)!send(transport_client_fd(), packet, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* The family as the guest counts it, 0 for a Unix socket. */
+static uint32_t fill_address(const struct sockaddr_storage *from, uint8_t address[16], uint32_t *port)
+{
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)from;
+	const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)from;
+
+	switch (from->ss_family) {
+	case AF_INET:
+		memcpy(address, &sin->sin_addr, 4);
+		*port = ntohs(sin->sin_port);
+		return 4;
+	case AF_INET6:
+		memcpy(address, &sin6->sin6_addr, 16);
+		*port = ntohs(sin6->sin6_port);
+		return 6;
+	default:
+		return 0;
+	}
+}
+
 static void fill_args(struct guest_session_args *to, const struct session_args *args)
 {
+	struct sockaddr_storage local = {.ss_family = AF_UNIX};
+	socklen_t len = sizeof local;
+
 	memset(to, 0, sizeof *to);
 	to->slot = args->slot;
 	to->cell_started_us = args->cell_created_us;
-	if (args->peer.ss_family == AF_INET) {
-		const struct sockaddr_in *sin = (const struct sockaddr_in *)&args->peer;
-
-		to->family = 4;
-		memcpy(to->address, &sin->sin_addr, 4);
-		to->port = ntohs(sin->sin_port);
-	} else if (args->peer.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *sin6 = (const struct sockaddr_in6 *)&args->peer;
-
-		to->family = 6;
-		memcpy(to->address, &sin6->sin6_addr, 16);
-		to->port = ntohs(sin6->sin6_port);
-	}
+	to->family = fill_address(&args->peer, to->address, &to->port);
+	if (to->family != 0 && getsockname(args->client_fd, (struct sockaddr *)&local, &len) == 0)
+		(void)fill_address(&local, to->server_address, &to->server_port);
 }
 
 static void run_guest(void *arg)

@@ -109,6 +109,13 @@ int image_open(struct image *image, const char *path, const char *build_id, char
 			snprintf(err, errlen, "the image %s is damaged: the part %s does not fit", path, segments[i].name);
 			goto fail;
 		}
+	/* the run table is the two CLUSTER parts' runs, and nothing else */
+	if (h->parts[IMAGE_CLUSTER_CRASHED].first_run != 0 ||
+		h->parts[IMAGE_CLUSTER_READY].first_run != h->parts[IMAGE_CLUSTER_CRASHED].runs ||
+		h->total_runs != h->parts[IMAGE_CLUSTER_READY].first_run + h->parts[IMAGE_CLUSTER_READY].runs) {
+		snprintf(err, errlen, "the image %s is damaged: its run table does not fit", path);
+		goto fail;
+	}
 	return 0;
 fail:
 	if (at != MAP_FAILED)

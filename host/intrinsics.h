@@ -93,6 +93,28 @@ static inline uint32_t w2c_pgcell_strncmp(struct w2c_pgcell *host, uint32_t a, u
 	return (uint32_t)strncmp((const char *)guest_base + a, (const char *)guest_base + b, n);
 }
 
+static inline void w2c_pgcell_multiply_128(
+	struct w2c_pgcell *host, uint32_t to, uint64_t a_low, uint64_t a_high, uint64_t b_low, uint64_t b_high)
+{
+	unsigned __int128 result =
+		((unsigned __int128)a_high << 64 | a_low) * ((unsigned __int128)b_high << 64 | b_low);
+
+	(void)host;
+	memcpy(guest_base + to, &result, sizeof result);
+}
+
+/* Division by zero is the guest's mistake, and its result anything. */
+static inline void w2c_pgcell_divide_128(struct w2c_pgcell *host, uint32_t quotient, uint32_t remainder, uint64_t a_low,
+	uint64_t a_high, uint64_t b_low, uint64_t b_high)
+{
+	unsigned __int128 a = (unsigned __int128)a_high << 64 | a_low, b = (unsigned __int128)b_high << 64 | b_low;
+	unsigned __int128 q = b ? a / b : 0, r = b ? a % b : 0;
+
+	(void)host;
+	memcpy(guest_base + quotient, &q, sizeof q);
+	memcpy(guest_base + remainder, &r, sizeof r);
+}
+
 static inline uint32_t w2c_pgcell_engine_stack(struct w2c_pgcell *host)
 {
 	(void)host;

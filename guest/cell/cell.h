@@ -24,12 +24,21 @@ struct pgcell_session_args
 	uint32_t	family;			/* of the client's address: 0 Unix socket, 4, 6 */
 	uint8_t		address[16];	/* network order, 4 or 16 bytes */
 	uint32_t	port;
-	uint32_t	reserved;
+	uint32_t	server_port;
+	uint8_t		server_address[16];
 	int64_t		cell_started_us;	/* since 1970: when the cell was made */
 };
-_Static_assert(sizeof(struct pgcell_session_args) == 40, "known to the host");
+_Static_assert(sizeof(struct pgcell_session_args) == 56, "known to the host");
 
 extern struct pgcell_session_args pgcell_session_args;
+
+/* Writes a socket address of the family in pgcell_session_args and returns its length. */
+struct sockaddr_storage;
+extern uint32_t pgcell_fill_address(struct sockaddr_storage *to, uint32_t family, const uint8_t *address, uint32_t port);
+
+/* Changes with the configuration files; and as it was for the root. */
+extern uint64_t pgcell_configuration_stamp(void);
+extern uint64_t pgcell_root_configuration;
 
 /* The root's copy of the image's secret in CLUSTER (pg_control's nonce for mock authentication). */
 extern uint8_t pgcell_baked_nonce[];

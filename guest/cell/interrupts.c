@@ -9,7 +9,9 @@
 
 #include "access/xlog.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "postmaster/bgwriter.h"
+#include "storage/proc.h"
 #include "storage/smgr.h"
 #include "storage/sync.h"
 #include "utils/memutils.h"
@@ -66,7 +68,10 @@ run_checkpoint(int flags)
 	{
 		/* the requests for fsync and unlink that sessions left in shared memory */
 		AbsorbSyncRequests();
-		CreateCheckPoint(flags | CHECKPOINT_IMMEDIATE);
+		PendingCheckpointerStats.num_requested++;
+		if (CreateCheckPoint(flags | CHECKPOINT_IMMEDIATE))
+			PendingCheckpointerStats.num_performed++;
+		pgstat_report_checkpointer();
 	}
 	PG_FINALLY();
 	{
@@ -94,6 +99,27 @@ pgcell_process_interrupts(void)
 		checkpoint_due = 0;
 		run_checkpoint(flags);
 	}
+}
+
+/*
+ * What a session asks of the postmaster.  SIGHUP (pg_reload_conf()) it passes on to its children, and so do we; SIGUSR1 asks for
+ * processes that a cell does not have, or needs nobody to answer.
+ */
+extern int	pgcell_signal_postmaster(int signo);
+
+int
+pgcell_signal_postmaster(int signo)
+{
+	if (signo != SIGHUP || ProcGlobal == NULL)
+		return 0;
+	for (uint32 i = 0; i < ProcGlobal->allProcCount; i++)
+	{
+		int			pid = ProcGlobal->allProcs[i].pid;
+
+		if (pid != 0)
+			(void) kill(pid, signo);
+	}
+	return 0;
 }
 
 /* Called by patch 01. */

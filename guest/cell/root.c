@@ -9,12 +9,14 @@
 
 #include <fcntl.h>
 #include <locale.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
 #include "catalog/pg_control.h"
 #include "common/file_perm.h"
+#include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "libpq/hba.h"
 #include "libpq/libpq.h"
@@ -55,6 +57,26 @@ init_locale(const char *name, int category, const char *locale)
 {
 	if (pg_perm_setlocale(category, locale) == NULL && pg_perm_setlocale(category, "C") == NULL)
 		elog(FATAL, "could not adopt \"%s\" locale nor C locale for %s", locale, name);
+}
+
+uint64		pgcell_root_configuration;
+
+/* A hash of the files' times and sizes; a missing one counts as well. */
+uint64
+pgcell_configuration_stamp(void)
+{
+	const char *const names[] = {ConfigFileName, PG_AUTOCONF_FILENAME, HbaFileName, IdentFileName};
+	uint64		stamp = 0;
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		struct stat st = {0};
+
+		(void) stat(names[i], &st);
+		stamp = hash_combine64(stamp, (uint64) st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec);
+		stamp = hash_combine64(stamp, st.st_size);
+	}
+	return stamp;
 }
 
 /* what main() does before it calls PostmasterMain() */
@@ -134,6 +156,8 @@ pgcell_root(void)
 		ereport(FATAL, errmsg("could not load %s", HbaFileName));
 	load_ident();
 	memcpy(pgcell_baked_nonce, GetMockAuthenticationNonce(), MOCK_AUTH_NONCE_LEN);
+	pgcell_root_configuration = pgcell_configuration_stamp();
+	PostmasterPid = PGCELL_POSTMASTER_PID;
 	PgStartTime = GetCurrentTimestamp();
 	whereToSendOutput = DestNone;
 	return 0;

@@ -13,7 +13,9 @@
 
 #include "access/xlog.h"
 #include "catalog/pg_control.h"
+#include "libpq/hba.h"
 #include "libpq/libpq-be.h"
+#include "libpq/libpq.h"
 #include "miscadmin.h"
 #include "postmaster/postmaster.h"
 #include "postmaster/startup.h"
@@ -24,6 +26,7 @@
 #include "storage/pmsignal.h"
 #include "storage/proc.h"
 #include "tcop/backend_startup.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -67,31 +70,45 @@ begin_child(int slot)
 	MarkPostmasterChildSlotAssigned(slot);
 }
 
-static void
-fill_address(SockAddr *raddr)
+uint32_t
+pgcell_fill_address(struct sockaddr_storage *to, uint32_t family, const uint8_t *address, uint32_t port)
 {
-	const struct pgcell_session_args *args = &pgcell_session_args;
+	struct sockaddr_in *sin = (struct sockaddr_in *) to;
+	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *) to;
 
-	memset(raddr, 0, sizeof *raddr);
-	raddr->addr.ss_family = args->family == 4 ? AF_INET : args->family == 6 ? AF_INET6 : AF_UNIX;
-	if (args->family == 4)
+	memset(to, 0, sizeof *to);
+	switch (family)
 	{
-		struct sockaddr_in *sin = (struct sockaddr_in *) &raddr->addr;
-
-		memcpy(&sin->sin_addr, args->address, 4);
-		sin->sin_port = pg_hton16(args->port);
-		raddr->salen = sizeof *sin;
+		case 4:
+			sin->sin_family = AF_INET;
+			memcpy(&sin->sin_addr, address, 4);
+			sin->sin_port = pg_hton16(port);
+			return sizeof *sin;
+		case 6:
+			sin6->sin6_family = AF_INET6;
+			memcpy(&sin6->sin6_addr, address, 16);
+			sin6->sin6_port = pg_hton16(port);
+			return sizeof *sin6;
+		default:
+			to->ss_family = AF_UNIX;
+			return sizeof(struct sockaddr_un);
 	}
-	else if (args->family == 6)
-	{
-		struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *) &raddr->addr;
+}
 
-		memcpy(&sin6->sin6_addr, args->address, 16);
-		sin6->sin6_port = pg_hton16(args->port);
-		raddr->salen = sizeof *sin6;
-	}
-	else
-		raddr->salen = sizeof(struct sockaddr_un);
+/*
+ * The root read the configuration when the image was made.  A cell may have changed it since (ALTER SYSTEM, pg_hba.conf): then
+ * read it again, as a postmaster does on SIGHUP.
+ */
+static void
+reread_configuration(void)
+{
+	if (pgcell_configuration_stamp() == pgcell_root_configuration)
+		return;
+	ProcessConfigFile(PGC_SIGHUP);
+	if (!load_hba())
+		ereport(LOG, errmsg("%s was not reloaded", HbaFileName));
+	if (!load_ident())
+		ereport(LOG, errmsg("%s was not reloaded", IdentFileName));
 }
 
 void
@@ -110,11 +127,14 @@ pgcell_session(void)
 		!pg_strong_random(GetMockAuthenticationNonce(), MOCK_AUTH_NONCE_LEN))
 		ereport(FATAL, errmsg("could not generate random numbers for a new cell"));
 
+	reread_configuration();
+
 	startup.socket_created = startup.fork_started = GetCurrentTimestamp();
 	conn_timing.socket_create = conn_timing.fork_start = conn_timing.fork_end = startup.fork_started;
 	MyClientSocket = palloc(sizeof(ClientSocket));
 	MyClientSocket->sock = PGCELL_CLIENT_FD;
-	fill_address(&MyClientSocket->raddr);
+	MyClientSocket->raddr.salen = pgcell_fill_address(&MyClientSocket->raddr.addr, pgcell_session_args.family,
+													  pgcell_session_args.address, pgcell_session_args.port);
 	BackendMain(&startup, sizeof startup);
 }
 

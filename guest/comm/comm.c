@@ -62,17 +62,14 @@ send(int fd, const void *buf, size_t len, int flags)
 int
 getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	/* the server's own address: the same family as the client's, nothing more is known */
-	struct sockaddr_storage ss = {.ss_family = pgcell_session_args.family == 0 ? AF_UNIX :
-	pgcell_session_args.family == 4 ? AF_INET : AF_INET6};
+	const struct pgcell_session_args *args = &pgcell_session_args;
 
 	if (fd != PGCELL_CLIENT_FD)
 	{
 		errno = ENOTSOCK;
 		return -1;
 	}
-	memcpy(addr, &ss, *len < sizeof ss ? *len : sizeof ss);
-	*len = sizeof ss;
+	*len = pgcell_fill_address((struct sockaddr_storage *) addr, args->family, args->server_address, args->server_port);
 	return 0;
 }
 

@@ -136,8 +136,19 @@ __wrap_chmod(const char *path, mode_t mode)
 {
 	char		buf[PATH_MAX];
 
-	vfs_chmod(absolute(path, buf, sizeof buf), mode);
-	return 0;
+	int			error = vfs_chmod(absolute(path, buf, sizeof buf), mode);
+
+	if (error == 0 || error == ENOTSUP) /* what is on the host has no mode to change */
+		return 0;
+	errno = error;
+	return -1;
+}
+
+/* Tables and indexes: when a cell is full, what fails must be them and not the WAL. */
+bool
+vfs_is_bulk(const char *path)
+{
+	return strstr(path, "data/base/") != NULL || strstr(path, "pg_tblspc/") != NULL;
 }
 
 int

@@ -33,6 +33,9 @@
 /* file descriptor number by which the guest knows the client's socket */
 #define PGCELL_CLIENT_FD	0x7000
 
+/* what PostgreSQL's processes know as their postmaster; no process has it */
+#define PGCELL_POSTMASTER_PID 1
+
 /* events of pgcell.wait */
 #define PGCELL_WAIT_READ	1
 #define PGCELL_WAIT_WRITE	2

@@ -56,3 +56,39 @@ __wrap_pg_comp_crc32c_sb8(uint32_t crc, const void *data, size_t len)
 {
 	return pgcell_crc32c(crc, data, len);
 }
+
+/*
+ * 128-bit arithmetic, of which numeric has a lot: compiler-rt's versions are loops on 32-bit machines.  The results go through
+ * memory: a WebAssembly function returns one value.
+ */
+typedef __int128 i128;
+typedef unsigned __int128 u128;
+
+extern void pgcell_multiply_128(u128 *result, uint64_t a_low, uint64_t a_high, uint64_t b_low, uint64_t b_high)
+			PGCELL_IMPORT(multiply_128);
+extern void pgcell_divide_128(u128 *quotient, u128 *remainder, uint64_t a_low, uint64_t a_high, uint64_t b_low, uint64_t b_high)
+			PGCELL_IMPORT(divide_128);
+
+extern i128 __multi3(i128 a, i128 b);
+extern u128 __udivmodti4(u128 a, u128 b, u128 *remainder);
+
+i128
+__multi3(i128 a, i128 b)
+{
+	u128		result;
+
+	pgcell_multiply_128(&result, (uint64_t) a, (uint64_t) (a >> 64), (uint64_t) b, (uint64_t) (b >> 64));
+	return (i128) result;
+}
+
+u128
+__udivmodti4(u128 a, u128 b, u128 *remainder)
+{
+	u128		quotient,
+				rest;
+
+	pgcell_divide_128(&quotient, &rest, (uint64_t) a, (uint64_t) (a >> 64), (uint64_t) b, (uint64_t) (b >> 64));
+	if (remainder)
+		*remainder = rest;
+	return quotient;
+}

@@ -19,6 +19,9 @@
 #include "contract.h"
 #include "../vfs/vfs.h"
 
+/* in cell/interrupts.c */
+extern int	pgcell_signal_postmaster(int signo);
+
 volatile unsigned int pgcell_signal_pending;
 
 static unsigned int blocked;
@@ -124,6 +127,8 @@ kill(pid_t pid, int signo)
 
 	if (pid < 0)				/* a process group: every session is the only one in its own */
 		pid = -pid;
+	if (pid == PGCELL_POSTMASTER_PID)
+		return pgcell_signal_postmaster(signo);
 	if (pid == pgcell_pid())
 		return signo == 0 ? 0 : raise(signo);
 	rc = pgcell_kill(pid, signo);

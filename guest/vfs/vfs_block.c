@@ -21,7 +21,16 @@ unsigned char *vfs_native_base;
 static uint32_t run_start;
 static uint32_t run_len;
 
+bool		vfs_writes_bulk;
+
 /* ---- the port's defaults ---- */
+
+__attribute__((weak)) bool
+vfs_is_bulk(const char *path)
+{
+	(void) path;
+	return false;
+}
 
 __attribute__((weak)) vaddr
 vfs_grow(uint32_t nblocks)
@@ -220,12 +229,51 @@ vfs_run_alloc(uint32_t n)
 	return first;
 }
 
+/* Offer every run of free blocks to vfs_discard, whatever its length. */
+static void
+trim(void)
+{
+	for (uint32_t zone = 0; zone < VFS_ZONES; zone++)
+	{
+		const uint8_t *counter;
+		uint32_t	len = 0;
+
+		if (vfs_sb->counters[zone] == 0)
+			continue;
+		counter = vfs_ptr(vfs_sb->counters[zone]);
+		for (uint32_t i = 0; i <= ZONE_BLOCKS; i++)
+		{
+			if (i < ZONE_BLOCKS && counter[i] == VFS_CNT_FREE)
+			{
+				len++;
+				continue;
+			}
+			if (len > 0)
+				vfs_discard(((zone << VFS_ZONE_SHIFT) + i - len) << VFS_BLOCK_SHIFT, len);
+			len = 0;
+		}
+	}
+	vfs_sb->untrimmed = 0;
+}
+
 void
 vfs_free_flush(void)
 {
 	if (run_len >= VFS_DISCARD_MIN)
 		vfs_discard(run_start << VFS_BLOCK_SHIFT, run_len);
+	else
+		vfs_sb->untrimmed += run_len;
 	run_len = 0;
+	if (vfs_sb->untrimmed >= VFS_TRIM_BLOCKS)
+		trim();
+}
+
+bool
+vfs_bulk_has_room(void)
+{
+	uint32_t	left = vfs_sb->nfree + ((vfs_sb->region.files_end - vfs_sb->bump) >> VFS_BLOCK_SHIFT);
+
+	return left > VFS_RESERVE_BLOCKS;
 }
 
 void

@@ -44,6 +44,13 @@ vfs_counter(uint32_t block)
 		(block & ((1u << VFS_ZONE_SHIFT) - 1));
 }
 
+/*
+ * Is what this process writes just now a bulk file's (vfs_is_bulk), and may such files grow?  The rest of the space is for what
+ * must not fail: WAL above all.
+ */
+extern bool vfs_writes_bulk;
+extern bool vfs_bulk_has_room(void);
+
 /* (alloc) Make sure that a zone has its page of counters. */
 extern bool vfs_zone_ready(uint32_t zone);
 

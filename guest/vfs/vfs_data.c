@@ -263,6 +263,8 @@ write_block(struct vfs_inode *ip, uint32_t index, uint32_t in, const void *from,
 			memset(p, 0, n);
 		return 0;
 	}
+	if (vfs_writes_bulk && !vfs_bulk_has_room())
+		return VFS_ENOSPC;
 	block = vfs_block_alloc(&zeroed);
 	if (block == 0)
 		return VFS_ENOSPC;

@@ -229,6 +229,7 @@ vfs_fd_open(int dirfd, const char *path, uint32_t oflags, bool follow,
 	f->inode = inode;
 	f->acc = (uint8_t) acc;
 	f->fdflags = (uint8_t) fdflags;
+	f->is_bulk = vfs_is_bulk(path);
 	switch (vfs_inode_type(vfs_inode_at(inode)))
 	{
 		case VFS_T_DIR:
@@ -337,8 +338,11 @@ vfs_fd_write(struct vfs_file *f, const void *buf, uint32_t len,
 	{
 		uint64_t	pos = offset ? *offset : f->offset;
 		bool		append = (f->fdflags & VFS_FD_APPEND) && offset == NULL;
-		int			err = vfs_data_write(ip, buf, len, &pos, append, done);
+		int			err;
 
+		vfs_writes_bulk = f->is_bulk;
+		err = vfs_data_write(ip, buf, len, &pos, append, done);
+		vfs_writes_bulk = false;
 		if (offset == NULL)
 			f->offset = pos + *done;
 		if (!f->wrote && *done)

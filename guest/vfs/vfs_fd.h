@@ -33,6 +33,7 @@ struct vfs_file
 	bool		wrote;			/* since open: mtime was set, set it at close */
 	bool		is_static;		/* one of the standard descriptors' */
 	bool		host_keep;		/* host_fd is not ours to close */
+	bool		is_bulk;		/* may not use the last of the space */
 	vaddr		inode;			/* counted in its opens */
 	uint32_t	device;
 	int			host_fd;

@@ -18,7 +18,9 @@
 #define VFS_HASH_PER_BLOCK	2048	/* chain heads in a block */
 #define VFS_HASH_BLOCKS		64
 #define VFS_NCLASSES		8
-#define VFS_DISCARD_MIN		64		/* blocks; shorter runs are not discarded */
+#define VFS_DISCARD_MIN		64		/* blocks; shorter runs wait for a trim */
+#define VFS_TRIM_BLOCKS		2048	/* so many freed in short runs cause one */
+#define VFS_RESERVE_BLOCKS	8192	/* 64 MiB that bulk files can't have */
 
 /*
  * A block's counter.  1 .. VFS_CNT_MAX count the files' references; a block
@@ -59,7 +61,8 @@ struct vfs_super
 	vaddr		partial[VFS_NCLASSES];	/* slabs with room */
 	vaddr		counters[VFS_ZONES];
 	vaddr		hash[VFS_HASH_BLOCKS];
-	uint32_t	pad[19];
+	uint32_t	untrimmed;		/* blocks freed in short runs since the last trim */
+	uint32_t	pad[18];
 
 	/* One cache line each.  Order: names before alloc. */
 	volatile uint32_t lock_names;	/* names, open counts, attributes */

@@ -44,6 +44,11 @@ extern vaddr vfs_grow(uint32_t nblocks);
 extern bool vfs_discard(vaddr start, uint32_t nblocks);
 
 /*
+ * Is a file, by the path it is opened with, one of those that must leave some space to others (VFS_RESERVE_BLOCKS)?  Default: no.
+ */
+extern bool vfs_is_bulk(const char *path);
+
+/*
  * Keep the compiler (of C to wasm, and of wasm2c's output to machine code)
  * from moving memory accesses across this call.  Default: a compiler fence in
  * a function that is not inlined.  Only called where something is published,

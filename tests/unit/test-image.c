@@ -42,16 +42,16 @@ static struct file *new_file(void)
 	h->format_version = IMAGE_FORMAT_VERSION;
 	memcpy(h->build_id, BUILD_ID, 64);
 	h->total_runs = 3;
-	f->runs[0] = (struct image_run){0, 1};
-	f->runs[1] = (struct image_run){5, 2};
-	f->runs[2] = (struct image_run){3, 1};
+	f->runs[0] = (struct image_run){3, 1};
+	f->runs[1] = (struct image_run){0, 1};
+	f->runs[2] = (struct image_run){5, 2};
 	h->file_bytes = sizeof *f;
 	h->parts[IMAGE_PRIVATE] = (struct image_part_header){offsetof(struct file, data[0]), IMAGE_PAGE, 0x800000, 0, 0, 0};
 	h->parts[IMAGE_BASE] = (struct image_part_header){offsetof(struct file, data[1]), IMAGE_PAGE, PGCELL_BASE_START, 0, 0, 0};
 	h->parts[IMAGE_CLUSTER_READY] =
-		(struct image_part_header){offsetof(struct file, data[2]), 3 * IMAGE_PAGE, PGCELL_CLUSTER_START, 0, 2, 0};
+		(struct image_part_header){offsetof(struct file, data[2]), 3 * IMAGE_PAGE, PGCELL_CLUSTER_START, 1, 2, 0};
 	h->parts[IMAGE_CLUSTER_CRASHED] =
-		(struct image_part_header){offsetof(struct file, data[5]), IMAGE_PAGE, PGCELL_CLUSTER_START, 2, 1, 0};
+		(struct image_part_header){offsetof(struct file, data[5]), IMAGE_PAGE, PGCELL_CLUSTER_START, 0, 1, 0};
 	for (int i = 0; i < PAGES; i++)
 		memset(f->data[i], 'a' + i, IMAGE_PAGE);
 	seal(f);
@@ -191,6 +191,9 @@ static void test_parts_that_do_not_fit_are_refused(void **state)
 
 		f->header.total_runs = IMAGE_MAX_RUNS;
 		expect_refused(f, sizeof *f, "damaged");
+		f->header.total_runs = 4; /* one more than the parts have */
+		seal(f);
+		expect_refused(f, sizeof *f, "does not fit");
 		free(f);
 	}
 }
