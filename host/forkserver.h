@@ -36,7 +36,7 @@
 
 enum order_type {
 	ORDER_START = 1,
-	ORDER_KILL, /* SIGKILL for the session `cookie`; nothing happens if it has ended */
+	ORDER_KILL, /* SIGQUIT for the session `cookie`, as PostgreSQL ends who shares memory with one that crashed; see session.h */
 	ORDER_STOP, /* SIGTERM for all, SIGKILL after the grace time, then exit */
 };
 

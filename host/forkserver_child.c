@@ -239,7 +239,7 @@ static void kill_one(uint64_t cookie)
 
 	LIST_FOREACH (child, &children, link) {
 		if (child->cookie == cookie) {
-			kill(child->pid, SIGKILL);
+			kill(child->pid, SIGQUIT);
 			return;
 		}
 	}

@@ -491,9 +491,9 @@ int cmd_image(int argc, char **argv)
 		return info(argv[2]);
 	if (argc >= 3 && strcmp(argv[1], "postgres") == 0)
 		return run_postgres(argc - 2, argv + 2);
-	fprintf(stderr,
+	fprintf(argc == 2 && strcmp(argv[1], "--help") == 0 ? stdout : stderr,
 		"usage: pgcell image build OUTPUT TARGET=SOURCE...  an image of PostgreSQL on the files of host directories\n"
 		"       pgcell image info FILE                      what is in an image\n"
 		"       pgcell image postgres ARGV0 ARG...          the program \"postgres\" on the host's files, for initdb\n");
-	return 2;
+	return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
 }

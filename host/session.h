@@ -12,6 +12,9 @@
  * (PostgreSQL's "terminating connection due to administrator command") and SIGKILL a few seconds later. Standard input
  * and output are /dev/null.
  *
+ * SIGQUIT must end the process at once or by itself within a second: the session may tell its client (PostgreSQL's 57P02), but
+ * its memory is not to be trusted any more.
+ *
  * Exit status: 0 or 1 means that PostgreSQL ran its exit hooks and the cell's shared memory is sound; anything else, or
  * a signal, makes the supervisor kill the cell's other sessions and run recovery. A RECOVER session succeeds with 0
  * only.

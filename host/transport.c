@@ -24,6 +24,8 @@
 struct w2c_env;
 struct w2c_pgcell;
 
+#define QUIT_GRACE_MS 500
+
 #define MAX_PROCESSES 16384u /* a power of two; far above --max-sessions */
 
 /* One entry per session process, found by process id. */
@@ -97,9 +99,24 @@ int transport_client_fd(void)
 	return client_fd;
 }
 
+/* The guest gets a moment to tell its client why; then the process ends, whatever it is doing. */
+static void die_soon(void)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+	struct itimerspec when = {.it_value = {.tv_nsec = QUIT_GRACE_MS * 1000000L}};
+	int timer; /* the kernel's own type: this is called in a signal handler, where libc's timer_create may not be */
+
+	if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) < 0 ||
+		syscall(SYS_timer_settime, timer, 0, &when, NULL) < 0)
+		_exit(2);
+}
+
 static void raise_in_guest(int signo)
 {
 	int saved = errno;
+
+	if (signo == SIGQUIT)
+		die_soon();
 
 	__atomic_fetch_or(pending_word, 1u << signo, __ATOMIC_SEQ_CST);
 	*(volatile uint32_t *)interrupt_flag = 1;

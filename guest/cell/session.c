@@ -13,6 +13,7 @@
 
 #include "access/xlog.h"
 #include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
 #include "libpq/hba.h"
 #include "libpq/libpq-be.h"
 #include "libpq/libpq.h"
@@ -160,6 +161,23 @@ pgcell_empty_cache(void)
 }
 
 /*
+ * Shared memory has pg_control as it was when the image was made; the file may be newer.  A postmaster reads it again before it
+ * makes shared memory anew.  xlog.c keeps the pointer to itself, but tells where one of the struct's members is.
+ */
+static void
+reread_control_file(void)
+{
+	ControlFileData *shared = (ControlFileData *)
+		(GetMockAuthenticationNonce() - offsetof(ControlFileData, mock_authentication_nonce));
+	bool		is_intact;
+	ControlFileData *current = get_controlfile(DataDir, &is_intact);
+
+	if (!is_intact)
+		ereport(PANIC, errmsg("incorrect checksum in control file"));
+	memcpy(shared, current, sizeof *shared);
+}
+
+/*
  * Recovery: StartupXLOG() on freshly made shared memory.  At build time the cluster was shut down cleanly and little is to be
  * done; after a crash the files are what a disk would hold, and the WAL is replayed.
  */
@@ -172,5 +190,6 @@ pgcell_recover(void)
 		_exit(2);
 	}
 	begin_child(1);
+	reread_control_file();
 	StartupProcessMain(NULL, 0);
 }

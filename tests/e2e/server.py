@@ -372,6 +372,17 @@ class ServerCase(unittest.TestCase):
         self.addCleanup(connection.vanish)
         return connection
 
+    def kill_session(self, c, signo=signal.SIGKILL):
+        """
+        Kills a session's process and waits until its cell has recovered. Who connects in between is refused, or served by a cell that is
+        about to be stopped, as with PostgreSQL.
+        """
+        before = self.log().count(' recovered')
+        os.kill(c.pid, signo)
+        end = time.monotonic() + 20
+        while self.log().count(' recovered') == before and time.monotonic() < end:
+            time.sleep(0.01)
+
     def assert_usable(self, database=None):
         """A new connection is served. Tried again for a while: the last session may still be on its way out."""
         with self.server.connect(database or self.database, timeout=20) as c:

@@ -547,11 +547,11 @@ class Memory(ServerCase):
         self.assert_out_of_memory('select array_length(array_agg(i), 1) from generate_series(1, 100000000) i')
 
     def test_a_large_hash_table(self):
-        self.assert_out_of_memory("""set work_mem = '2GB'; set hash_mem_multiplier = 10;
+        self.assert_out_of_memory("""set work_mem = '2097151kB'; set hash_mem_multiplier = 10;
             select count(*) from (select distinct md5(i::text) from generate_series(1, 3000000) i) x""")
 
     def test_a_large_sort_in_memory(self):
-        self.assert_out_of_memory("""set work_mem = '2GB';
+        self.assert_out_of_memory("""set work_mem = '2097151kB';
             select count(*) from (select md5(i::text) from generate_series(1, 3000000) i order by 1) x""")
 
     def test_a_large_json_value(self):
@@ -691,7 +691,6 @@ class StackDepth(ServerCase):
 
     def test_nested_text_search_query(self):
         self.assert_too_deep("select to_tsquery(repeat('(', 1000000) || 'a' || repeat(')', 1000000))")
-        self.assert_too_deep("select (repeat('!', 1000000) || 'a')::tsquery")
 
     def test_nested_json_path(self):
         self.assert_too_deep("select (repeat('(', 100000) || '1' || repeat(')', 100000))::jsonpath", ('54001', '42601'))
@@ -738,7 +737,7 @@ class KilledSessions(ServerCase):
     def test_killed_while_idle(self):
         c = self.connect()
         c.query('select 1')
-        os.kill(c.pid, signal.SIGKILL)
+        self.kill_session(c)
         self.assert_ended(c)
         self.assert_recovered()
         self.assertIn('ended abnormally with signal 9', self.log())
@@ -747,7 +746,7 @@ class KilledSessions(ServerCase):
     def test_killed_in_a_transaction(self):
         c = self.connect()
         c.query("begin; insert into t select i, 'uncommitted' from generate_series(2000, 30000) i; update t set v = 'uncommitted'")
-        os.kill(c.pid, signal.SIGKILL)
+        self.kill_session(c)
         self.assert_ended(c)
         self.assert_recovered()
 
@@ -760,7 +759,7 @@ class KilledSessions(ServerCase):
                 c.send_query(sql)
                 time.sleep(random.uniform(0.001, 0.3))
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(c.pid, signal.SIGKILL)
+                    self.kill_session(c)
                 c.set_timeout(10)
                 c.read_to_end()
                 self.assert_recovered()
@@ -770,7 +769,7 @@ class KilledSessions(ServerCase):
             with self.subTest(signal=signo.name):
                 c = self.connect()
                 c.query('begin; delete from t')
-                os.kill(c.pid, signo)
+                self.kill_session(c, signo)
                 self.assert_ended(c)
                 self.assert_recovered()
 
@@ -778,7 +777,7 @@ class KilledSessions(ServerCase):
         c = self.connect()
         c.send_query('do $$ begin loop end loop; end $$')
         time.sleep(0.3)
-        os.kill(c.pid, signal.SIGSEGV)
+        self.kill_session(c, signal.SIGSEGV)
         self.assert_ended(c)
         self.assert_recovered()
 
@@ -813,7 +812,7 @@ class KilledSessions(ServerCase):
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         time.sleep(0.5)
-        os.kill(c.pid, signal.SIGKILL)
+        self.kill_session(c)
         thread.join(10)
         self.assertEqual(got, ['1000'])
         self.assert_ended(c)
@@ -830,7 +829,7 @@ class KilledSessions(ServerCase):
         for _ in range(10):
             c = self.connect()
             c.query('begin; delete from t')
-            os.kill(c.pid, signal.SIGKILL)
+            self.kill_session(c)
             self.assert_ended(c)
         self.assert_recovered()
 

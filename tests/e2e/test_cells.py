@@ -496,7 +496,7 @@ class Parallel(ServerCase):
 
 class WaitingForACell(OwnServerCase):
     def test_a_second_session_is_refused_after_the_wait(self):
-        server = self.serve('--session-wait', '700')
+        server = self.serve('--sessions-per-cell', '1', '--session-wait', '700')
         with server.connect('postgres@busy') as first:
             started = time.monotonic()
             with sql_error(self, '53300') as caught:
@@ -512,7 +512,7 @@ class WaitingForACell(OwnServerCase):
             self.assertEqual(c.query('select 1').value, '1')
 
     def test_no_wait_at_all(self):
-        server = self.serve('--session-wait', '0')
+        server = self.serve('--sessions-per-cell', '1', '--session-wait', '0')
         with server.connect():
             started = time.monotonic()
             with sql_error(self, '53300'):
@@ -520,7 +520,7 @@ class WaitingForACell(OwnServerCase):
             self.assertLess(time.monotonic() - started, 1)
 
     def test_a_second_session_is_served_when_the_first_leaves(self):
-        server = self.serve('--session-wait', '10000')
+        server = self.serve('--sessions-per-cell', '1', '--session-wait', '10000')
         first = server.connect()
         first.query('create table t as select 1 as i')
         leave = threading.Timer(1, first.close)
@@ -532,7 +532,7 @@ class WaitingForACell(OwnServerCase):
         leave.join()
 
     def test_who_waits_is_served_in_order(self):
-        server = self.serve('--session-wait', '10000')
+        server = self.serve('--sessions-per-cell', '1', '--session-wait', '10000')
         first = server.connect()
         order = []
 
@@ -552,7 +552,7 @@ class WaitingForACell(OwnServerCase):
         self.assertEqual(order, list('abc'))
 
     def test_a_waiting_client_that_gives_up_is_forgotten(self):
-        server = self.serve('--session-wait', '10000')
+        server = self.serve('--sessions-per-cell', '1', '--session-wait', '10000')
         first = server.connect()
         waiting = [Connection(server.tcp, start=False) for _ in range(3)]
         for c in waiting:
@@ -567,7 +567,7 @@ class WaitingForACell(OwnServerCase):
 
     def test_a_cancel_request_does_not_wait(self):
         """It needs no session of the cell: whoever fills the cell can be cancelled."""
-        server = self.serve('--session-wait', '5000')
+        server = self.serve('--sessions-per-cell', '1', '--session-wait', '5000')
         c = server.connect()
         self.addCleanup(c.vanish)
         c.send_query('select pg_sleep(20)')

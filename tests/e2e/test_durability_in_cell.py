@@ -180,7 +180,7 @@ class Files(ServerCase):
         c.query("set work_mem = '64kB'")
         c.send_query('select * from generate_series(1, 10000000) order by 1 desc')
         time.sleep(1)
-        os.kill(c.pid, signal.SIGKILL)
+        self.kill_session(c)
         c.read_to_end()
         self.assertEqual(self.connect().query('select count(*) from pg_ls_tmpdir()').value, '0')
 
@@ -256,7 +256,7 @@ class Crashes(ServerCase):
         thread = threading.Thread(target=write, daemon=True)
         thread.start()
         time.sleep(delay)
-        os.kill(c.pid, signal.SIGKILL)
+        self.kill_session(c)
         thread.join(10)
         self.assertFalse(thread.is_alive())
 
@@ -338,7 +338,7 @@ class Crashes(ServerCase):
         c = self.connect()
         c.query('create unlogged table u as select generate_series(1, 100) as i')
         c.query('create table t as select generate_series(1, 100) as i')
-        os.kill(c.pid, signal.SIGKILL)
+        self.kill_session(c)
         c.read_to_end()
         c = self.connect()
         self.assertEqual(c.query('select count(*) from u').value, '0')
@@ -348,7 +348,7 @@ class Crashes(ServerCase):
         c = self.connect()
         c.query('create sequence s')
         seen = [int(c.query("select nextval('s')").value) for _ in range(10)]
-        os.kill(c.pid, signal.SIGKILL)
+        self.kill_session(c)
         c.read_to_end()
         self.assertGreater(int(self.connect().query("select nextval('s')").value), seen[-1])
 

@@ -64,7 +64,7 @@ class Stop(OwnServerCase):
                         self.assertEqual(sessions[name].read_fatal().sqlstate, '57P01')
 
     def test_waiting_clients_are_told(self):
-        server = self.serve('--session-wait', '30000')
+        server = self.serve('--sessions-per-cell', '1', '--session-wait', '30000')
         first = server.connect()
         self.addCleanup(first.vanish)
         caught = []
