@@ -91,7 +91,10 @@ static void on_fault(int signo, siginfo_t *info, void *context)
 		end_trapped("out-of-bounds access in linear memory");
 	if (at >= guest_stack && at < guest_stack + 65536)
 		end_trapped("call stack exhausted");
-	sigaction(signo, &standard, NULL); /* ours: happens again, and kills the process */
+	/* ours, or sent by somebody: kills the process, when it happens again or now */
+	sigaction(signo, &standard, NULL);
+	if (info->si_code <= 0)
+		raise(signo);
 }
 
 static int install_fault_handler(void)

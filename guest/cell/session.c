@@ -23,6 +23,7 @@
 #include "postmaster/auxprocess.h"
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
+#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
 #include "storage/proc.h"
@@ -190,6 +191,8 @@ pgcell_recover(void)
 		_exit(2);
 	}
 	begin_child(1);
+	if (remove_temp_files_after_crash)
+		RemovePgTempFiles();
 	reread_control_file();
 	StartupProcessMain(NULL, 0);
 }

@@ -14,7 +14,6 @@ Without TEST, all tests of the schedule; with TEST, test_setup and those.
   --schedule FILE   "serial" (PostgreSQL's own, one test at a time; the default) or a schedule file
   --native          run them on native PostgreSQL with a cell's settings: what fails there is not the cell's doing
   --build DIR       build folder (default: build)
-  --direct          without the go-between that ends psql's old session before "\c" opens the next one
   --test-timeout S  seconds one test may take (default 300)
   --timeout S       seconds all of it may take (default 2400)
 Exit status: 0 when every test that did not pass is in expected-failures.txt and no session crashed.
@@ -26,14 +25,13 @@ root=$(cd "$here/../.." && pwd)
 expected=$here/expected-failures.txt
 
 build=$root/build
-schedule=serial mode=cell is_direct='' test_timeout=300 timeout=2400
+schedule=serial mode=cell test_timeout=300 timeout=2400
 tests=()
 while [ $# -gt 0 ]; do
     case $1 in
         --schedule) schedule=${2:?--schedule needs a file}; shift ;;
         --native) mode=native ;;
         --build) build=$(cd "${2:?--build needs a folder}" && pwd); shift ;;
-        --direct) is_direct=1 ;;
         --test-timeout) test_timeout=${2:?--test-timeout needs seconds}; shift ;;
         --timeout) timeout=${2:?--timeout needs seconds}; shift ;;
         --help) usage; exit 0 ;;
@@ -91,8 +89,8 @@ start()
 }
 
 rm -rf "$output/results" "$output"/*.log "$output"/regression.*
-mkdir -p "$output/results" "$run_dir/empty" "$run_dir/server" "$run_dir/between"
-chmod 700 "$run_dir" "$run_dir/server" "$run_dir/between"
+mkdir -p "$output/results" "$run_dir/empty" "$run_dir/server"
+chmod 700 "$run_dir" "$run_dir/server"
 
 if [ $mode = native ]; then
     chmod 777 "$output/results"
@@ -110,9 +108,6 @@ else
         "$root/guest/image/build.sh" "$build" "$output/regress.img" >"$output/image.log" || { cat "$output/image.log"; exit 1; }
     start server "$build/pgcell" serve --image "$output/regress.img" --listen 127.0.0.1:0 --socket-dir "$run_dir/server"
     library=/pgcell/lib/postgresql
-    if [ -z "$is_direct" ]; then
-        start between python3 "$here/one-session.py" "$socket" "$run_dir/between"
-    fi
 fi
 
 # ---- the tests ----
