@@ -42,11 +42,6 @@ vfs_inode_reap(vaddr inode)
 		case VFS_T_SYMLINK:
 			vfs_list_trim(ip, 0);
 			break;
-		case VFS_T_UNKNOWN:		/* shared memory */
-			for (uint32_t i = 0; i < ip->shm.nblocks; i++)
-				vfs_block_unref(ip->shm.first_block + i);
-			vfs_free_flush();
-			break;
 	}
 	vfs_object_free(inode, sizeof(struct vfs_inode));
 	vfs_unlock_alloc();
@@ -74,15 +69,13 @@ void
 vfs_inode_stat(vaddr inode, struct vfs_stat *st)
 {
 	const struct vfs_inode *ip = vfs_inode_at(inode);
-	unsigned	type = vfs_inode_type(ip);
 
-	/* A shared memory object shows as a file. */
 	st->ino = inode >> 6;
 	st->size = ip->size;
 	st->mtime_ns = ip->mtime_ns;
 	st->nlink = ip->nlink;
 	st->mode = ip->mode & 07777;
-	st->type = (uint8_t) (type == VFS_T_UNKNOWN ? VFS_T_FILE : type);
+	st->type = (uint8_t) vfs_inode_type(ip);
 }
 
 /* ---- name hash ---- */
@@ -394,11 +387,9 @@ vfs_format(const struct vfs_region *region)
 		goto fail;
 	sb->nbuckets = VFS_HASH_PER_BLOCK;
 	sb->root = vfs_inode_new(VFS_T_DIR, 0755);
-	sb->shm_root = vfs_inode_new(VFS_T_DIR, 0700);
-	if (sb->root == 0 || sb->shm_root == 0)
+	if (sb->root == 0)
 		goto fail;
 	vfs_inode_at(sb->root)->nlink = 1;
-	vfs_inode_at(sb->shm_root)->nlink = 1;
 	err = make_dev();
 	if (err)
 		goto fail;

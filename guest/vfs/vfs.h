@@ -97,7 +97,6 @@ enum vfs_errno
 /* File types, the numbers of WASI. */
 enum vfs_type
 {
-	VFS_T_UNKNOWN = 0,
 	VFS_T_CHAR = 2,
 	VFS_T_DIR = 3,
 	VFS_T_FILE = 4,
@@ -186,7 +185,7 @@ extern int	vfs_recover(void);
 /*
  * Check every invariant; NULL or a static text naming the first violation.
  * `exact` also counts what nothing refers to, which is only right while no
- * unlinked file is open and no shared memory object is mapped.
+ * unlinked file is open.
  */
 extern const char *vfs_check(bool exact);
 
@@ -198,7 +197,7 @@ extern void vfs_stats(struct vfs_stats *out);
  */
 extern void vfs_after_fork(void);
 
-/* Close every descriptor and mapping of this process, the standard ones stay. */
+/* Close every descriptor of this process, the standard ones stay. */
 extern void vfs_close_all(void);
 
 /* ---- image build (vfs_import.c) ---- */
@@ -246,19 +245,6 @@ extern int	vfs_pipe(int fd[2]);
 
 /* Would a read return at once?  Files always; pipes with bytes or no writer. */
 extern bool vfs_fd_readable(int fd);
-
-/*
- * POSIX shared memory.  `name` has at most one, leading, slash; `oflag` is
- * wasi-libc's (O_CREAT, O_EXCL, O_TRUNC).  ftruncate() gives a new object its
- * size once: one zeroed run of blocks.  vfs_shm_map returns its address, the
- * same in all processes, or 0; it keeps the object alive until vfs_shm_unmap,
- * also after close.  After vfs_shm_unlink the memory is freed with the last
- * descriptor and mapping.
- */
-extern int	vfs_shm_open(const char *name, int oflag);
-extern int	vfs_shm_unlink(const char *name);
-extern vaddr vfs_shm_map(int fd, uint32_t size);
-extern int	vfs_shm_unmap(vaddr addr);
 
 /*
  * Like Linux's copy_file_range: NULL offsets mean the descriptors' own.  Whole

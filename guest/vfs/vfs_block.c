@@ -82,27 +82,19 @@ vfs_zone_ready(uint32_t zone)
 	return true;
 }
 
-/* Get new blocks from the port and give them counter 1. */
+/* Get a new block from the port and give it counter 1. */
 static uint32_t
-grant(uint32_t n)
+grant(void)
 {
-	vaddr		start = vfs_grow(n);
-	uint32_t	first = start >> VFS_BLOCK_SHIFT;
+	uint32_t	block = vfs_grow(1) >> VFS_BLOCK_SHIFT;
 
-	if (start == 0)
+	if (block == 0)
 		return 0;
-	if (!vfs_zone_ready(first >> VFS_ZONE_SHIFT) ||
-		!vfs_zone_ready((first + n - 1) >> VFS_ZONE_SHIFT))
+	if (!vfs_zone_ready(block >> VFS_ZONE_SHIFT))
 		return 0;				/* lost until recovery: space is out anyway */
-	for (uint32_t b = first; b < first + n; b++)
-	{
-		/* A run longer than a zone has zones in between. */
-		if (!vfs_zone_ready(b >> VFS_ZONE_SHIFT))
-			return 0;
-		*vfs_counter(b) = 1;
-	}
-	vfs_sb->granted += n;
-	return first;
+	*vfs_counter(block) = 1;
+	vfs_sb->granted++;
+	return block;
 }
 
 /* Is any of the eight bytes VFS_CNT_FREE, that is all ones? */
@@ -178,55 +170,12 @@ vfs_block_alloc(bool *zeroed)
 	if (block == 0)
 	{
 		*zeroed = true;
-		return grant(1);
+		return grant();
 	}
 	*zeroed = false;
 	VFS_SET(*vfs_counter(block), 1);
 	vfs_sb->nfree--;
 	return block;
-}
-
-/* The first of `n` contiguous free blocks, or 0. */
-static uint32_t
-find_free_run(uint32_t n)
-{
-	uint32_t	len = 0;
-
-	if (vfs_sb->nfree < n)
-		return 0;
-	for (uint32_t zone = 0; zone < VFS_ZONES; zone++)
-	{
-		const uint8_t *counter;
-
-		if (vfs_sb->counters[zone] == 0)
-		{
-			len = 0;
-			continue;
-		}
-		counter = vfs_ptr(vfs_sb->counters[zone]);
-		for (uint32_t i = 0; i < ZONE_BLOCKS; i++)
-		{
-			len = counter[i] == VFS_CNT_FREE ? len + 1 : 0;
-			if (len == n)
-				return (zone << VFS_ZONE_SHIFT) + i + 1 - n;
-		}
-	}
-	return 0;
-}
-
-uint32_t
-vfs_run_alloc(uint32_t n)
-{
-	uint32_t	first = find_free_run(n);
-
-	if (first == 0)
-		return grant(n);
-	for (uint32_t b = first; b < first + n; b++)
-		VFS_SET(*vfs_counter(b), 1);
-	vfs_sb->nfree -= n;
-	if (n < VFS_DISCARD_MIN || !vfs_discard(first << VFS_BLOCK_SHIFT, n))
-		memset(vfs_block_ptr(first), 0, (size_t) n << VFS_BLOCK_SHIFT);
-	return first;
 }
 
 /* Offer every run of free blocks to vfs_discard, whatever its length. */

@@ -60,9 +60,6 @@ extern bool vfs_zone_ready(uint32_t zone);
  */
 extern uint32_t vfs_block_alloc(bool *zeroed);
 
-/* (alloc) `n` contiguous zeroed blocks, counters 1; the first or 0. */
-extern uint32_t vfs_run_alloc(uint32_t n);
-
 /*
  * (alloc) Drop one reference.  BASE blocks and 0 are ignored.  Frees collect
  * into a run, so end a series with vfs_free_flush, which may discard it.

@@ -182,7 +182,6 @@ vfs_after_fork(void)
 		if (f->refs == 1 || first == fd)
 			vfs_inode_open(f->inode);
 	}
-	vfs_shm_after_fork();
 }
 
 /* ---- opening ---- */
@@ -289,13 +288,11 @@ pipe_write(struct vfs_pipe *p, const unsigned char *buf, uint32_t len, uint32_t 
 	return n == 0 && len > 0 ? VFS_EAGAIN : 0;
 }
 
-/* A regular file's inode; shared memory objects are only for mapping. */
+/* A regular file's inode, or NULL. */
 static struct vfs_inode *
 file_inode(const struct vfs_file *f)
 {
-	struct vfs_inode *ip = f->kind == VFS_FK_FILE ? vfs_inode_at(f->inode) : NULL;
-
-	return ip && vfs_inode_type(ip) == VFS_T_FILE ? ip : NULL;
+	return f->kind == VFS_FK_FILE ? vfs_inode_at(f->inode) : NULL;
 }
 
 int
@@ -406,8 +403,6 @@ vfs_fd_resize(struct vfs_file *f, uint64_t size)
 	if (f->kind != VFS_FK_FILE || !(f->acc & VFS_ACC_WRITE))
 		return VFS_EINVAL;
 	ip = vfs_inode_at(f->inode);
-	if (vfs_inode_type(ip) == VFS_T_UNKNOWN)
-		return vfs_shm_resize(ip, size);
 	err = vfs_data_resize(ip, size);
 	if (err == 0)
 		ip->mtime_ns = vfs_clock_ns();
@@ -649,6 +644,4 @@ vfs_close_all(void)
 	for (int fd = VFS_FD_ROOT + 1; fd < fd_end; fd++)
 		if (table[fd])
 			vfs_fd_close(fd, &(int) {0});
-	if (vfs_sb)
-		vfs_shm_unmap_all();
 }

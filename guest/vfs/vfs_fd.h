@@ -1,6 +1,6 @@
 /*
  * vfs_fd.h
- *	  Descriptors: the table, open files, devices, pipes and shared memory.
+ *	  Descriptors: the table, open files, devices and pipes.
  *
  * A descriptor is an index into a table of pointers to open files; dup makes
  * two entries point to one open file, so that they share the offset.  All of it
@@ -14,7 +14,7 @@
 
 enum vfs_file_kind
 {
-	VFS_FK_FILE,				/* inode; shared memory objects as well */
+	VFS_FK_FILE,				/* inode */
 	VFS_FK_DIR,					/* inode, 0 = the root */
 	VFS_FK_DEVICE,				/* device */
 	VFS_FK_PIPE_READ,			/* pipe */
@@ -89,10 +89,5 @@ extern int	vfs_fd_resize(struct vfs_file *f, uint64_t size);
 extern int	vfs_fd_allocate(struct vfs_file *f, uint64_t offset, uint64_t len);
 extern int	vfs_fd_stat(struct vfs_file *f, struct vfs_stat *st);
 extern int	vfs_fd_set_mtime(struct vfs_file *f, uint64_t mtime_ns);
-
-/* Shared memory objects (vfs_shm.c). */
-extern int	vfs_shm_resize(struct vfs_inode *ip, uint64_t size);
-extern void vfs_shm_after_fork(void);
-extern void vfs_shm_unmap_all(void);
 
 #endif							/* VFS_FD_H */

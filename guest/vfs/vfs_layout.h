@@ -11,7 +11,7 @@
 #include "vfs.h"
 
 #define VFS_MAGIC			0x53465650u /* "PVFS" */
-#define VFS_VERSION			1u
+#define VFS_VERSION			2u
 
 #define VFS_ZONE_SHIFT		13		/* blocks per counter page: 64 MiB of FILES */
 #define VFS_ZONES			64		/* zones in the 32-bit address space */
@@ -40,7 +40,6 @@ struct vfs_super
 	vaddr		base_next;		/* first unused byte of BASE */
 	vaddr		bump;			/* first never granted byte of FILES */
 	vaddr		root;			/* inode of "/" */
-	vaddr		shm_root;		/* directory of the shared memory objects */
 	vaddr		dev_root;		/* inode of "/dev" */
 
 	/*
@@ -62,7 +61,7 @@ struct vfs_super
 	vaddr		counters[VFS_ZONES];
 	vaddr		hash[VFS_HASH_BLOCKS];
 	uint32_t	untrimmed;		/* blocks freed in short runs since the last trim */
-	uint32_t	pad[18];
+	uint32_t	pad[19];
 
 	/* One cache line each.  Order: names before alloc. */
 	volatile uint32_t lock_names;	/* names, open counts, attributes */
@@ -89,7 +88,7 @@ struct vfs_inode
 	uint64_t	mtime_ns;
 	uint16_t	mode;			/* type << 12 | permissions */
 	uint16_t	nlink;			/* names; 1 for a directory that has its name */
-	uint32_t	opens;			/* descriptions and mappings, all processes */
+	uint32_t	opens;			/* descriptions, all processes */
 	union
 	{
 		struct					/* files, symbolic links */
@@ -109,11 +108,6 @@ struct vfs_inode
 			uint32_t	next_cookie;
 			uint32_t	changes;	/* counts removals, for cached positions */
 		}			dir;
-		struct					/* shared memory objects */
-		{
-			uint32_t	first_block;
-			uint32_t	nblocks;	/* stored after first_block */
-		}			shm;
 		uint32_t	device;		/* enum vfs_device */
 		uint32_t	words[10];
 	};

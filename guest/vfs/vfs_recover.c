@@ -339,7 +339,6 @@ vfs_recover(void)
 	sb->lock_names = 0;
 	sb->lock_alloc = 0;
 	finish_rename();
-	VFS_PUBLISH(vfs_inode_at(sb->shm_root)->dir.first, 0);
 	free_all();
 	sb->granted = sb->nfree = sb->scan_hint = 0;
 	sb->ninodes = sb->nentries = sb->nslabs = sb->object_bytes = 0;
@@ -347,7 +346,6 @@ vfs_recover(void)
 	VFS_STEP();
 	mark_tree(sb->root);
 	VFS_STEP();
-	mark_tree(sb->shm_root);
 	count_all();
 	return 0;
 }
@@ -446,11 +444,6 @@ check_inode(struct vfs_inode *ip, vaddr a, struct census *c)
 		case VFS_T_FILE:
 		case VFS_T_SYMLINK:
 			return check_list(ip, c);
-		case VFS_T_UNKNOWN:
-			for (uint32_t i = 0; i < ip->shm.nblocks; i++)
-				if ((err = check_data_block(ip->shm.first_block + i, c)))
-					return err;
-			return NULL;
 		case VFS_T_DIR:
 		case VFS_T_CHAR:
 			return NULL;
@@ -567,8 +560,6 @@ vfs_check(bool exact)
 	vfs_lock_names();
 	vfs_lock_alloc();
 	err = check_tree(vfs_sb->root, &c);
-	if (err == NULL)
-		err = check_tree(vfs_sb->shm_root, &c);
 	if (err == NULL)
 		err = check_counters(&c, exact);
 	vfs_unlock_alloc();

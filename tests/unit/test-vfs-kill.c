@@ -76,10 +76,6 @@ workload(void)
 	assert_int_equal(vfs_path_rename(0, "/empty", 0, "/empty2"), 0);
 	assert_int_equal(vfs_path_rmdir(0, "/empty2"), 0);
 
-	fd = vfs_shm_open("/shm", (int) (VFS_O_CREAT << 12));
-	assert_int_equal(vfs_fd_resize(vfs_fd_get(fd), 5 * BLK), 0);
-	assert_true(vfs_shm_map(fd, 5 * BLK) != 0);
-	must_close(fd);
 	for (int i = 0; i < 20; i++)
 	{
 		snprintf(path, sizeof(path), "/many-%d", i);
@@ -142,7 +138,6 @@ assert_nothing_lost(long step)
 	else
 		assert_int_equal(try_open("/base/moved/inside", 0), -VFS_ENOENT);
 	must_close(fd);
-	assert_int_equal(vfs_shm_open("/shm", 0), -VFS_ENOENT);
 }
 
 /* All space comes back when everything is removed. */

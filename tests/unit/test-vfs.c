@@ -422,81 +422,6 @@ block_shared_too_often_is_copied(void **state)
 	assert_sound(true);
 }
 
-#define O_CREAT_LIBC	(VFS_O_CREAT << 12)
-#define O_EXCL_LIBC		(VFS_O_EXCL << 12)
-
-static void
-shared_memory_is_one_zeroed_run(void **state)
-{
-	uint32_t	used;
-	vaddr		a;
-	vaddr		b;
-	int			fd;
-
-	(void) state;
-	fresh(1000);
-
-	/* Leave dirty free runs behind, and fragments that are too short. */
-	fd = must_open("/dirty", VFS_O_CREAT);
-	for (int i = 0; i < 200; i++)
-		must_put(fd, block_of('d'), BLK, (uint64_t) i * BLK);
-	must_close(fd);
-	must_close(must_open("/keep", VFS_O_CREAT));
-	assert_int_equal(vfs_path_unlink(0, "/dirty"), 0);
-	used = stats_now().blocks_used;
-
-	fd = vfs_shm_open("/PostgreSQL.1", O_CREAT_LIBC | O_EXCL_LIBC);
-	assert_true(fd > 3);
-	assert_int_equal(vfs_shm_open("/PostgreSQL.1", O_CREAT_LIBC | O_EXCL_LIBC), -VFS_EEXIST);
-	assert_int_equal(vfs_shm_open("/other", 0), -VFS_ENOENT);
-	assert_int_equal(vfs_shm_map(fd, 1), 0);
-	assert_int_equal(vfs_fd_resize(vfs_fd_get(fd), 150 * BLK - 100), 0);
-	assert_int_equal(vfs_fd_allocate(vfs_fd_get(fd), 0, 150 * BLK - 100), 0);
-	a = vfs_shm_map(fd, 150 * BLK - 100);
-	assert_true(a >= FILES_START && a % BLK == 0);
-	for (uint32_t i = 0; i < 150 * BLK; i++)
-		assert_int_equal(((unsigned char *) vfs_ptr(a))[i], 0);
-	memset(vfs_ptr(a), 'm', 150 * BLK);
-	must_close(fd);
-	fd = vfs_shm_open("PostgreSQL.1", 0);
-	b = vfs_shm_map(fd, 150 * BLK - 100);
-	assert_int_equal(a, b);
-	assert_int_equal(vfs_shm_unlink("/PostgreSQL.1"), 0);
-	assert_int_equal(vfs_shm_unlink("/PostgreSQL.1"), VFS_ENOENT);
-	must_close(fd);
-	assert_int_equal(vfs_shm_unmap(a), 0);
-	assert_true(stats_now().blocks_used >= used + 150);
-	assert_int_equal(vfs_shm_unmap(a), 0);
-	assert_int_equal(vfs_shm_unmap(a), VFS_EINVAL);
-	assert_true(stats_now().blocks_used <= used + 1);	/* a slab for the name */
-	assert_sound(true);
-}
-
-static void
-shared_memory_ends_with_recovery(void **state)
-{
-	uint32_t	used;
-
-	(void) state;
-	fresh(1000);
-	used = stats_now().blocks_used;
-	for (int i = 0; i < 3; i++)
-	{
-		char		name[16];
-		int			fd;
-
-		snprintf(name, sizeof(name), "/s%d", i);
-		fd = vfs_shm_open(name, O_CREAT_LIBC);
-		assert_int_equal(vfs_fd_resize(vfs_fd_get(fd), 10 * BLK), 0);
-		must_close(fd);
-	}
-	assert_sound(true);
-	assert_int_equal(vfs_recover(), 0);
-	assert_true(stats_now().blocks_used <= used + 1);
-	assert_int_equal(vfs_shm_open("/s1", 0), -VFS_ENOENT);
-	assert_sound(true);
-}
-
 static void
 dup_shares_the_offset(void **state)
 {
@@ -852,8 +777,6 @@ main(void)
 		cmocka_unit_test(full_file_system_stays_sound),
 		cmocka_unit_test(copied_range_is_shared_and_then_diverges),
 		cmocka_unit_test(block_shared_too_often_is_copied),
-		cmocka_unit_test(shared_memory_is_one_zeroed_run),
-		cmocka_unit_test(shared_memory_ends_with_recovery),
 		cmocka_unit_test(dup_shares_the_offset),
 		cmocka_unit_test(descriptors_run_out_with_an_error),
 		cmocka_unit_test(append_writes_at_the_end),
