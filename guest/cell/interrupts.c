@@ -92,7 +92,8 @@ void
 pgcell_process_interrupts(void)
 {
 	pgcell_signal_dispatch();
-	if (checkpoint_due && !in_checkpoint && InterruptHoldoffCount == 0 && CritSectionCount == 0)
+	/* recovery ends with a checkpoint of its own */
+	if (checkpoint_due && !in_checkpoint && InterruptHoldoffCount == 0 && CritSectionCount == 0 && !RecoveryInProgress())
 	{
 		int			flags = checkpoint_due;
 
