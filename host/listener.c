@@ -106,11 +106,12 @@ cleanup:
 	return rc;
 }
 
-static int check_dir(const char *dir, char *err, size_t err_len)
+static int check_dir(const char *dir, bool *made, char *err, size_t err_len)
 {
 	struct stat info;
 
-	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+	*made = mkdir(dir, 0700) == 0;
+	if (!*made && errno != EEXIST)
 		return fail(err, err_len, "cannot create the socket folder %s: %s; see --socket-dir", dir, strerror(errno));
 	/* lstat: a symbolic link in /tmp may be somebody else's trap */
 	if (lstat(dir, &info) != 0)
@@ -169,7 +170,7 @@ int listener_open_unix(struct listener *listener, const char *dir, int64_t port,
 		goto cleanup;
 	}
 	snprintf(listener->name, sizeof(listener->name), "%s", address.sun_path);
-	if (check_dir(dir, err, err_len) != 0 || clear_stale(&address, err, err_len) != 0)
+	if (check_dir(dir, &listener->made_dir, err, err_len) != 0 || clear_stale(&address, err, err_len) != 0)
 		goto cleanup;
 
 	listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -206,4 +207,12 @@ void listener_close(struct listener *listener)
 	if (listener->fd >= 0)
 		close(listener->fd);
 	listener->fd = -1;
+	if (listener->made_dir) {
+		char *end = strrchr(listener->name, '/');
+
+		*end = 0;
+		(void)rmdir(listener->name); /* fails while it holds another server's socket, as it should */
+		*end = '/';
+		listener->made_dir = false;
+	}
 }

@@ -10,6 +10,7 @@
 
 #include <limits.h>
 #include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -22,6 +23,7 @@ struct listener {
 	char host[64]; /* TCP: numeric address */
 	dev_t file_dev; /* Unix: identity of the socket file; file_inode 0: none */
 	ino_t file_inode;
+	bool made_dir; /* Unix: the folder is ours, and goes with the socket unless somebody else uses it by then */
 };
 
 #define LISTENER_CLOSED {.fd = -1}
@@ -31,7 +33,8 @@ int listener_open_tcp(struct listener *listener, const char *host, int64_t port,
 	__attribute__((warn_unused_result));
 
 /*
- * DIR/.s.PGSQL.PORT. Creates `dir` (not its parents) with mode 0700 and refuses one that others own or may enter. The
+ * DIR/.s.PGSQL.PORT. Creates `dir` (not its parents) with mode 0700, removes it again when it is closed if it did, and refuses one
+ * that others own or may enter. The
  * file of a dead server is replaced, that of a living one is an error.
  */
 int listener_open_unix(struct listener *listener, const char *dir, int64_t port, char *err, size_t err_len)

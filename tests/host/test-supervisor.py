@@ -430,6 +430,21 @@ class Connecting(Case):
             self.assertEqual(client.result(), 'ping')
             self.assertEqual(client.query('pong'), 'pong')
 
+    def test_socket_folder_goes_if_the_server_made_it(self):
+        for existed in (False, True):
+            with tempfile.TemporaryDirectory() as parent:
+                folder = os.path.join(parent, 'made')
+                if existed:
+                    os.mkdir(folder, 0o700)
+                process = subprocess.Popen([PROGRAM, 'serve', '--listen', '127.0.0.1:0', '--socket-dir', folder, '--image', 'x'],
+                                           stdout=subprocess.PIPE, text=True)
+                self.assertIn('ready', process.stdout.readline())
+                self.assertEqual(len(os.listdir(folder)), 1)
+                process.send_signal(signal.SIGINT)
+                self.assertEqual(process.wait(10), 0)
+                process.stdout.close()
+                self.assertEqual(os.path.exists(folder), existed)
+
     def test_ssl_and_gss_requests_are_declined(self):
         server = self.server()
         with Client(server, start=False) as client:
