@@ -1,7 +1,7 @@
 #!/bin/bash
 # usage: native-server.sh INSTALL [SETTING=VALUE...]
 # Native PostgreSQL as close to a cell as it gets: the settings of guest/image/postgresql.conf, initdb's options of
-# guest/image/build.sh, the data directory in memory. Prints "native: ready on SOCKET" and runs until SIGINT or SIGTERM; nothing
+# guest/image/initdb.sh, the data directory in memory. Prints "native: ready on SOCKET" and runs until SIGINT or SIGTERM; nothing
 # stays behind. Further settings come after the cell's.
 set -euo pipefail
 install=$(cd "$1" && pwd)
@@ -44,9 +44,9 @@ if [ "$(id -u)" = 0 ]; then
     chown -R nobody "$stage"
     run=(setpriv --reuid=nobody --clear-groups --)
 fi
-initdb=$(sed -n '/\/bin\/initdb" -D/,/\$settings/p' "$here/../guest/image/build.sh" | tr -d '\\\n' |
+initdb=$(sed -n '/\/bin\/initdb" -D/,/\$settings/p' "$here/../guest/image/initdb.sh" | tr -d '\\\n' |
     sed -n 's/.*\(-U postgres .*\) \$settings.*/\1/p')
-[ -n "$initdb" ] || { echo "native-server.sh: initdb's options are not where they were in guest/image/build.sh" >&2; exit 1; }
+[ -n "$initdb" ] || { echo "native-server.sh: initdb's options are not where they were in guest/image/initdb.sh" >&2; exit 1; }
 # shellcheck disable=SC2086
 "${run[@]}" "$stage/bin/initdb" -D "$stage/data" $initdb "${settings[@]}" >"$stage/initdb.log" 2>&1 ||
     { cat "$stage/initdb.log" >&2; exit 1; }

@@ -12,7 +12,7 @@ GUEST_DEFINES := -D_GNU_SOURCE -D_WASI_EMULATED_SIGNAL -D_WASI_EMULATED_MMAN -D_
 # setjmp is WebAssembly exception handling in its legacy encoding, the one that every engine and wasm2c take
 GUEST_CODEGEN := -O2 -mbulk-memory -mnontrapping-fptoint -msign-ext -mllvm -wasm-enable-sjlj
 GUEST_CC := clang-19 --target=wasm32-wasi --sysroot=$(ROOT)/$(TOOLS)/wasi/usr
-GUEST_CFLAGS := $(GUEST_CODEGEN) -fno-strict-aliasing -fwrapv -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+GUEST_CFLAGS = $(GUEST_CODEGEN) -fno-strict-aliasing -fwrapv -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	$(GUEST_INCLUDE) $(GUEST_DEFINES)
 
 $(TOOLS)/versions: scripts/tools.sh scripts/debian.sh
@@ -64,17 +64,30 @@ $(PG_NATIVE)/complete: $(PG_NATIVE)/installed
 
 # ---- our own part of the guest ----
 
-GUEST_SOURCES := $(wildcard guest/port/*.c guest/comm/*.c guest/vfs/*.c guest/cell/*.c)
-GUEST_OBJECTS := $(patsubst guest/%.c,$(GUEST)/%.o,$(GUEST_SOURCES)) $(GUEST)/modules-table.o
-# what only one of the two links takes
-GUEST_PORTABLE_OBJECTS := $(GUEST)/port/single.o
-GUEST_NATIVE_OBJECTS := $(GUEST)/port/native.o
+# Compiled twice: for the native link, with the host's help for everything that processes need, and for the portable modules,
+# with one session in a memory that grows (PGCELL_PORTABLE, guest/port/layout.h).
+GUEST_NATIVE_ONLY := port/heap.c port/native.c comm/direct.c
+GUEST_PORTABLE_ONLY := port/single.c port/grow.c comm/stream.c cell/serve.c
+# a transport is one object
+TRANSPORTS := imports polling callbacks
+GUEST_SOURCES := $(patsubst guest/%,%,$(wildcard guest/port/*.c guest/comm/*.c guest/vfs/*.c guest/cell/*.c))
+GUEST_COMMON := $(filter-out $(GUEST_NATIVE_ONLY) $(GUEST_PORTABLE_ONLY) $(TRANSPORTS:%=comm/%.c),$(GUEST_SOURCES))
+GUEST_NATIVE_OBJECTS := $(patsubst %.c,$(GUEST)/native/%.o,$(GUEST_COMMON) $(GUEST_NATIVE_ONLY) comm/imports.c) $(GUEST)/modules-table.o
+GUEST_PORTABLE_OBJECTS := $(patsubst %.c,$(GUEST)/portable/%.o,$(GUEST_COMMON) $(GUEST_PORTABLE_ONLY)) $(GUEST)/modules-table.o
+
+PGLITE_BUFFER_SIZE ?= 65536
+GUEST_COMPILE = @mkdir -p $(dir $@) && ccache $(GUEST_CC) $(GUEST_CFLAGS) -I$(PG_WASM)/src/include -I$(PG_SOURCE)/src/include -MMD -MP -c $< -o $@
 
 # libc's functions must not be made of calls to themselves
-$(GUEST)/port/native.o: GUEST_CODEGEN += -fno-builtin
-$(GUEST)/%.o: guest/%.c $(PG_WASM)/compiled
-	@mkdir -p $(dir $@)
-	@ccache $(GUEST_CC) $(GUEST_CFLAGS) -I$(PG_WASM)/src/include -I$(PG_SOURCE)/src/include -MMD -MP -c $< -o $@
+$(GUEST)/native/port/native.o: GUEST_CODEGEN += -fno-builtin
+$(GUEST)/native/%.o: guest/%.c $(PG_WASM)/compiled
+	$(GUEST_COMPILE)
+
+# no mounts: the portable modules import little, and hosts keep what is durable in other ways; 8 MiB are for WAL when memory ends
+$(GUEST)/portable/%.o: GUEST_DEFINES += -DPGCELL_PORTABLE -DVFS_HOST_MOUNTS=0 -DVFS_BASE_OUTSIDE -DVFS_RESERVE_BLOCKS=1024 \
+	-DPGLITE_BUFFER_SIZE=$(PGLITE_BUFFER_SIZE)
+$(GUEST)/portable/%.o: guest/%.c $(PG_WASM)/compiled guest/guest.mk
+	$(GUEST_COMPILE)
 
 $(GUEST)/modules-table.c: guest/port/modules.sh $(PG_WASM)/compiled
 	@mkdir -p $(dir $@)
@@ -83,23 +96,63 @@ $(GUEST)/modules-table.c: guest/port/modules.sh $(PG_WASM)/compiled
 $(GUEST)/modules-table.o: $(GUEST)/modules-table.c guest/port/modules.h
 	@ccache $(GUEST_CC) $(GUEST_CFLAGS) -Iguest/port -c $< -o $@
 
--include $(wildcard $(GUEST)/*/*.d)
+-include $(wildcard $(GUEST)/*/*/*.d)
 
 GUEST_LIB := $(TOOLS)/wasi/usr/lib/wasm32-wasi
-# usage: $(call GUEST_LINK,objects): ours come first, so that libc's versions of what we define are not taken
+# usage: $(call GUEST_LINK,objects,bytes of stack,last object): ours come first, so that libc's versions of what we define are not taken
 GUEST_LINK = wasm-ld-19 $(1) @$(PG_WASM)/objects.txt $(GUEST_LIB)/crt1-reactor.o -L$(GUEST_LIB) -lc -lm -lsetjmp \
-	$$(clang-19 --print-resource-dir)/lib/wasi/libclang_rt.builtins-wasm32.a \
-	--entry=_initialize --stack-first -z stack-size=8388608 --max-memory=4294967296 --fatal-warnings \
+	$$(clang-19 --print-resource-dir)/lib/wasi/libclang_rt.builtins-wasm32.a $(3) \
+	--entry=_initialize --stack-first -z stack-size=$(2) --fatal-warnings \
 	--wrap=stat --wrap=lstat --wrap=fstat --wrap=fcntl --wrap=chmod --wrap=fchmod
 
-$(BUILD)/guest/native.wasm: $(GUEST_OBJECTS) $(PG_WASM)/compiled
+$(BUILD)/guest/native.wasm: $(GUEST_NATIVE_OBJECTS) $(PG_WASM)/compiled guest/guest.mk scripts/check-imports.sh
 	$(SAY) 'linking the guest for the native host'
-	@$(call GUEST_LINK,$(filter-out $(GUEST_PORTABLE_OBJECTS),$(GUEST_OBJECTS))) --wrap=pg_comp_crc32c_sb8 -o $@.tmp
+	@$(call GUEST_LINK,$(GUEST_NATIVE_OBJECTS),8388608) --max-memory=4294967296 --wrap=pg_comp_crc32c_sb8 -o $@.tmp
 	@scripts/check-imports.sh $@.tmp native
 	@mv $@.tmp $@
 
-$(BUILD)/pgcell.wasm: $(GUEST_OBJECTS) $(PG_WASM)/compiled guest/guest.mk scripts/check-imports.sh
-	$(SAY) 'linking the portable module'
-	@$(call GUEST_LINK,$(filter-out $(GUEST_NATIVE_OBJECTS),$(GUEST_OBJECTS))) --strip-all -o $@.tmp
-	@scripts/check-imports.sh $@.tmp portable
+# The transport comes last: then the three modules' memory is the same, and one image fits all.
+$(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm): $(BUILD)/guest/portable-%.wasm: $(GUEST_PORTABLE_OBJECTS) $(GUEST)/portable/comm/%.o $(PG_WASM)/compiled guest/guest.mk scripts/check-imports.sh
+	$(SAY) 'linking the portable module, transport: $*'
+	@$(call GUEST_LINK,$(GUEST_PORTABLE_OBJECTS),1048576,$(GUEST)/portable/comm/$*.o) --max-memory=4026531840 --strip-all \
+		--export-table --growable-table --export=__heap_base -o $@.tmp
+	@scripts/check-imports.sh $@.tmp $*
 	@mv $@.tmp $@
+
+# ---- the portable modules' image: PostgreSQL is started in one of them, translated to C, and its memory written into all ----
+
+BAKE := $(BUILD)/guest/bake
+BAKE_PARTS := 12
+BAKE_SOURCES := guest/image/bake.c guest/image/tree.c guest/image/wasm_image.c examples/c-host/wasi.c
+WASM2C_FLAGS := -std=gnu11 -w -DWASM_RT_MEMCHECK_GUARD_PAGES=1 -DWASM_RT_USE_MMAP=1 -isystem $(TOOLS)/wabt/usr/include
+
+$(BAKE)/done: $(BUILD)/guest/portable-imports.wasm
+	$(SAY) 'translating the portable module to C, to start it once'
+	@mkdir -p $(BAKE)
+	@$(TOOLS)/bin/wasm2c $< -n cell --disable-tail-call --num-outputs=$(BAKE_PARTS) -o $(BAKE)/cell.c
+	@touch $@
+
+BAKE_PART_OBJECTS := $(patsubst %,$(BAKE)/cell_%.o,$(shell seq 0 $$(($(BAKE_PARTS) - 1))))
+# it runs for a second: not worth an optimisation
+$(BAKE_PART_OBJECTS): $(BAKE)/%.o: $(BAKE)/done
+	@$(CC_HOST) $(WASM2C_FLAGS) -O0 -fwrapv -fno-strict-aliasing -I$(BAKE) -c $(BAKE)/$*.c -o $@
+
+$(BAKE)/bake: $(BAKE_PART_OBJECTS) $(BAKE_SOURCES) $(wildcard guest/image/*.h examples/c-host/*.h guest/port/layout.h guest/cell/serve.h)
+	@$(CC_HOST) -std=gnu11 -O2 $(HOST_WARN) -pthread $(WASM2C_FLAGS) -I$(BAKE) -Iguest/image -Iexamples/c-host $(BAKE_SOURCES) \
+		$(addprefix $(WABT_SHARE)/,wasm-rt-impl.c wasm-rt-mem-impl.c wasm-rt-exceptions-impl.c) $(BAKE_PART_OBJECTS) -lm -o $@
+
+$(BUILD)/guest/cluster/done: guest/image/initdb.sh guest/image/postgresql.conf $(BUILD)/pgcell $(PG_NATIVE)/installed
+	$(SAY) 'initdb'
+	@guest/image/initdb.sh $(BUILD) $(BUILD)/guest/cluster
+	@touch $@
+
+MODULES := $(BUILD)/pgcell.wasm $(BUILD)/pgcell-polling.wasm $(BUILD)/pgcell-callbacks.wasm
+$(BUILD)/guest/modules: $(BAKE)/bake $(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm) $(BUILD)/guest/cluster/done guest/image/portable.sh guest/image/portable.conf
+	$(SAY) 'making the portable modules'
+	@guest/image/portable.sh $(BUILD) $(MODULES)
+	@touch $@
+$(MODULES): $(BUILD)/guest/modules ;
+
+$(BUILD)/pgcell-trampoline.wasm: guest/trampoline/trampoline.c $(TOOLS)/versions
+	@mkdir -p $(BUILD)
+	@clang-19 --target=wasm32 -O2 -nostdlib -Wall -Wextra -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=1024 -o $@ $<

@@ -37,11 +37,14 @@ $(RUNTIME_OBJECTS): $(HOST)/%.o: $(TOOLS)/versions host/host.mk
 	@$(CC_HOST) -std=gnu11 -O2 -w $(RUNTIME_FLAGS) -isystem $(TOOLS)/wabt/usr/include -c $(WABT_SHARE)/$*.c -o $@
 
 HOST_SOURCES := $(wildcard host/*.c)
-HOST_OBJECTS := $(patsubst host/%.c,$(HOST)/%.o,$(HOST_SOURCES))
+HOST_OBJECTS := $(patsubst host/%.c,$(HOST)/%.o,$(HOST_SOURCES)) $(HOST)/tree.o
 
 $(HOST)/%.o: host/%.c $(HOST)/translated/done
 	@$(CC_HOST) $(HOST_CFLAGS) $(RUNTIME_FLAGS) -DGUEST_BUILD_ID="\"$$(cat $(HOST)/translated/build-id)\"" \
 		-DPGCELL_POSTGRES_VERSION="\"$$(cut -d' ' -f2 $(PG_SOURCE).version)\"" -MMD -MP -c $< -o $@
+
+$(HOST)/tree.o: guest/image/tree.c $(HOST)/translated/done
+	@$(CC_HOST) $(HOST_CFLAGS) -MMD -MP -c $< -o $@
 
 -include $(wildcard $(HOST)/*.d)
 
@@ -49,6 +52,6 @@ $(BUILD)/pgcell: $(HOST_OBJECTS) $(TRANSLATED_OBJECTS) $(RUNTIME_OBJECTS)
 	$(SAY) 'linking pgcell'
 	@clang-19 -fuse-ld=lld-19 $^ $$(pkg-config --libs libuv) -lm -o $@
 
-$(BUILD)/pgcell.img: $(BUILD)/pgcell $(PG_NATIVE)/installed guest/image/build.sh guest/image/postgresql.conf
+$(BUILD)/pgcell.img: $(BUILD)/pgcell $(BUILD)/guest/cluster/done guest/image/build.sh
 	$(SAY) 'making the image'
 	@guest/image/build.sh $(BUILD) $@

@@ -14,7 +14,6 @@
 #include "image_cmd.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -27,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../guest/image/tree.h"
 #include "../guest/port/layout.h"
 #include "guest.h"
 #include "image.h"
@@ -61,12 +61,14 @@ static guest_addr to_guest(const void *data, size_t len)
 	return at;
 }
 
-static int import_one(const char *target, const void *data, size_t len, uint32_t mode, bool is_dir)
+static int import_one(void *arg, const char *target, const void *data, size_t len, uint32_t mode)
 {
+	bool is_dir = data == NULL;
 	guest_addr path = to_guest(target, strlen(target));
 	guest_addr content = to_guest(data, len);
 	uint32_t rc = 48;
 
+	(void)arg;
 	if (path && content)
 		rc = is_dir ? w2c_guest_pgcell_import_dir(runtime_guest, path)
 			    : w2c_guest_pgcell_import_file(runtime_guest, path, content, (uint32_t)len, mode);
@@ -75,69 +77,6 @@ static int import_one(const char *target, const void *data, size_t len, uint32_t
 	if (rc != 0)
 		fprintf(stderr, "pgcell image: can't import %s: WASI error %u\n", target, rc);
 	return rc == 0 ? 0 : -1;
-}
-
-static int import_file(const char *target, const char *source, const struct stat *st)
-{
-	void *data = "";
-	int fd, rc;
-
-	if (st->st_size == 0)
-		return import_one(target, "", 0, st->st_mode & 0777, false);
-	if (st->st_size > 1 << 30)
-		return fail(source, "too large"), -1;
-	fd = open(source, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return fail(source, strerror(errno)), -1;
-	data = mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	close(fd);
-	if (data == MAP_FAILED)
-		return fail(source, strerror(errno)), -1;
-	rc = import_one(target, data, (size_t)st->st_size, st->st_mode & 0777, false);
-	munmap(data, (size_t)st->st_size);
-	return rc;
-}
-
-static int compare_names(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static int not_dots(const struct dirent *e)
-{
-	return strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
-}
-
-/* In the order of names, so that equal trees give equal images. */
-static int import_tree(const char *target, const char *source)
-{
-	struct stat st;
-	struct dirent **entries = NULL;
-	int n = -1, rc = -1;
-
-	if (stat(source, &st) < 0)
-		return fail(source, strerror(errno)), -1;
-	if (!S_ISDIR(st.st_mode))
-		return S_ISREG(st.st_mode) ? import_file(target, source, &st) : 0;
-	if (import_one(target, "", 0, 0, true) < 0)
-		return -1;
-	n = scandir(source, &entries, not_dots, compare_names);
-	if (n < 0)
-		return fail(source, strerror(errno)), -1;
-	rc = 0;
-	for (int i = 0; i < n; i++) {
-		char *from = NULL, *to = NULL;
-
-		if (rc == 0 && (asprintf(&from, "%s/%s", source, entries[i]->d_name) < 0 ||
-				       asprintf(&to, "%s/%s", strcmp(target, "/") ? target : "", entries[i]->d_name) < 0 ||
-				       import_tree(to, from) < 0))
-			rc = -1;
-		free(from);
-		free(to);
-		free(entries[i]);
-	}
-	free(entries);
-	return rc;
 }
 
 /* ---- taking the image ---- */
@@ -234,23 +173,16 @@ static int status;
 
 static void do_import(void *arg)
 {
-	char **argv = arg;
+	char **argv = arg, err[500];
 
 	status = 1;
 	if (w2c_guest_pgcell_format(runtime_guest) != 0) {
 		fail("format", "the file system could not be made");
 		return;
 	}
-	for (; *argv; argv++) {
-		char *sep = strchr(*argv, '=');
-
-		if (!sep) {
-			fail(*argv, "expected TARGET=SOURCE");
-			return;
-		}
-		*sep = 0;
-		if (import_tree(*argv, sep + 1) < 0)
-			return;
+	if (tree_walk(argv, import_one, NULL, err, sizeof err) < 0) {
+		fail("import", err);
+		return;
 	}
 	/* the parent learns where BASE ends through memory that both share: its last word */
 	if (!guest_store_u32(PGCELL_BASE_END - 4, w2c_guest_pgcell_import_end(runtime_guest)))

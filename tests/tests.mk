@@ -8,7 +8,8 @@ VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
 SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
 	forkserver_child.c supervisor.c)
 
-UNIT := test-wire test-options test-wasi test-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes
+UNIT := test-wire test-options test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
+	test-stream test-transport-imports test-transport-callbacks test-transport-polling
 test-wire_SOURCES := host/wire.c
 test-options_SOURCES := host/options.c
 test-wasi_SOURCES := $(wildcard host/wasi*.c)
@@ -17,13 +18,20 @@ test-vfs_SOURCES := $(VFS_NATIVE)
 test-vfs-kill_SOURCES := $(VFS_NATIVE)
 test-vfs-model_SOURCES := $(VFS_NATIVE)
 test-vfs-processes_SOURCES := $(VFS_NATIVE)
+test-wasm-image_SOURCES := guest/image/wasm_image.c
+test-stream_SOURCES := guest/comm/stream.c
+test-stream_FLAGS := -Wl,--wrap=malloc,--wrap=realloc,--wrap=free
+test-transport-imports_SOURCES := guest/comm/imports.c guest/comm/stream.c
+test-transport-callbacks_SOURCES := guest/comm/callbacks.c guest/comm/stream.c
+test-transport-polling_SOURCES := guest/comm/polling.c guest/comm/stream.c
+test-transport-polling_FLAGS := -Wl,--wrap=malloc
 UNIT_DEFINES := -DVFS_TEST_STEPS
 
 # $(1) is the test's name
 define UNIT_RULE
-$(TESTS)/$(1): tests/unit/$(1).c $$($(1)_SOURCES) $$(wildcard host/*.h guest/vfs/*.h tests/unit/*.h)
+$(TESTS)/$(1): tests/unit/$(1).c $$($(1)_SOURCES) $$(wildcard host/*.h guest/vfs/*.h guest/comm/*.h guest/image/*.h tests/unit/*.h)
 	@mkdir -p $(TESTS)
-	@$(CC_HOST) $(TEST_CFLAGS) $(UNIT_DEFINES) $(SANITIZE) tests/unit/$(1).c $$($(1)_SOURCES) -lcmocka -o $$@
+	@$(CC_HOST) $(TEST_CFLAGS) $(UNIT_DEFINES) $(SANITIZE) tests/unit/$(1).c $$($(1)_SOURCES) $$($(1)_FLAGS) -lcmocka -o $$@
 endef
 $(foreach t,$(UNIT),$(eval $(call UNIT_RULE,$(t))))
 
@@ -50,7 +58,7 @@ check-host: $(TESTS)/pgcell-fake
 
 # every header compiles alone
 check-headers:
-	@for h in $(filter-out host/runtime.h,$(wildcard host/*.h)); do \
+	@for h in $(filter-out host/runtime.h,$(wildcard host/*.h)) $(wildcard guest/image/*.h) guest/comm/pglite-comm.h guest/comm/stream.h; do \
 		clang-19 -std=gnu11 $(HOST_WARN) -include $$h -fsyntax-only -x c /dev/null || exit 1; done
 
 check-e2e: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
@@ -61,10 +69,16 @@ check-regress: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
 	$(SAY) "PostgreSQL's own regression tests"
 	@timeout 1500 tests/regress/run.sh
 
-fuzz: $(TESTS)/fuzz-wire $(TESTS)/fuzz-image ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
-	@mkdir -p $(TESTS)/corpus-wire $(TESTS)/corpus-image
+fuzz: $(addprefix $(TESTS)/fuzz-,wire image stream polling) ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
+	@mkdir -p $(addprefix $(TESTS)/corpus-,wire image stream polling)
+	@$(TESTS)/fuzz-stream -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-stream
+	@$(TESTS)/fuzz-polling -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=2000 $(TESTS)/corpus-polling
 	@$(TESTS)/fuzz-wire -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=10100 $(TESTS)/corpus-wire fuzz/corpus/wire
 	@$(TESTS)/fuzz-image -max_total_time=$(or $(FUZZ_SECONDS),30) $(TESTS)/corpus-image
+
+$(TESTS)/fuzz-stream $(TESTS)/fuzz-polling: $(TESTS)/fuzz-%: fuzz/fuzz-%.c $(wildcard guest/comm/*.[ch])
+	@mkdir -p $(TESTS)
+	@$(CC_HOST) $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $< guest/comm/stream.c -o $@
 
 $(TESTS)/fuzz-%: fuzz/fuzz-%.c host/%.c
 	@mkdir -p $(TESTS)

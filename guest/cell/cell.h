@@ -7,6 +7,7 @@
  *				pgcell_recover											in a child: what the startup process does
  *				-> the image is taken
  *	  serve:	pgcell_session											in a child: one client, until it leaves
+ *	  portable:	serve.h
  *
  * pgcell_root returns; the others that run PostgreSQL end with proc_exit.  Nothing here is reentrant: one call per process.
  */
@@ -16,6 +17,24 @@
 #include <stdint.h>
 
 #define PGCELL_EXPORT(name) __attribute__((export_name(#name)))
+
+/* the native host is in the place of a postmaster and calls these itself; serve.c does for the others */
+#ifdef PGCELL_PORTABLE
+#define PGCELL_EXPORT_NATIVE(name)
+#else
+#define PGCELL_EXPORT_NATIVE(name) PGCELL_EXPORT(name)
+#endif
+
+extern int	pgcell_root(void) PGCELL_EXPORT_NATIVE(pgcell_root);
+extern void pgcell_session(void) PGCELL_EXPORT_NATIVE(pgcell_session);
+extern void pgcell_empty_cache(void) PGCELL_EXPORT_NATIVE(pgcell_empty_cache);
+extern void pgcell_recover(void) PGCELL_EXPORT_NATIVE(pgcell_recover);
+
+/* What pgcell_session() does; with PGCELL_PORTABLE it returns through pgcell_leave() when input runs out. */
+extern void pgcell_start_backend(void);
+
+/* In a process of its own, the last one: a shutdown checkpoint. */
+extern void pgcell_shutdown(void);
 
 /* Written by the host before pgcell_session(). */
 struct pgcell_session_args

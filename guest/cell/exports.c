@@ -23,7 +23,7 @@ extern int	pgcell_import_rebase(void) PGCELL_EXPORT(pgcell_import_rebase);
 extern uint32_t pgcell_import_end(void) PGCELL_EXPORT(pgcell_import_end);
 extern volatile unsigned int *pgcell_signal_address(void) PGCELL_EXPORT(pgcell_signal_address);
 extern volatile sig_atomic_t *pgcell_interrupt_address(void) PGCELL_EXPORT(pgcell_interrupt_address);
-extern int	pgcell_main(void) PGCELL_EXPORT(pgcell_main);
+extern int	pgcell_main(void) PGCELL_EXPORT_NATIVE(pgcell_main);
 extern void pgcell_file_stats(struct vfs_stats *stats) PGCELL_EXPORT(pgcell_file_stats);
 
 extern volatile sig_atomic_t InterruptPending;
@@ -103,6 +103,8 @@ pgcell_file_stats(struct vfs_stats *stats)
 	vfs_stats(stats);
 }
 
+#ifndef PGCELL_PORTABLE
+
 /* The program "postgres", with WASI's arguments, on the host's files.  initdb runs it at build time. */
 extern int	__main_argc_argv(int argc, char **argv);
 
@@ -123,3 +125,5 @@ pgcell_main(void)
 		return 71;
 	exit(__main_argc_argv(argc, argv));
 }
+
+#endif

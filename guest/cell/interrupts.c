@@ -16,6 +16,8 @@
 #include "storage/sync.h"
 #include "utils/memutils.h"
 
+#include "../port/contract.h"
+
 static int	checkpoint_due;
 static bool in_checkpoint;
 
@@ -91,6 +93,8 @@ pgcell_checkpoint(int flags)
 void
 pgcell_process_interrupts(void)
 {
+	if (pgcell_timer_is_polled)
+		pgcell_poll_timer();
 	pgcell_signal_dispatch();
 	/* recovery ends with a checkpoint of its own */
 	if (checkpoint_due && !in_checkpoint && InterruptHoldoffCount == 0 && CritSectionCount == 0 && !RecoveryInProgress())
@@ -125,7 +129,6 @@ pgcell_signal_postmaster(int signo)
 
 /* Called by patch 01. */
 extern ssize_t pgcell_stack_depth(void);
-extern int32_t pgcell_engine_stack(void) PGCELL_IMPORT(engine_stack);
 
 ssize_t
 pgcell_stack_depth(void)

@@ -46,8 +46,6 @@
 #include "../vfs/vfs.h"
 #include "cell.h"
 
-extern int	pgcell_root(void) PGCELL_EXPORT(pgcell_root);
-
 uint8_t		pgcell_baked_nonce[MOCK_AUTH_NONCE_LEN];
 
 static char data_directory[] = "/data";

@@ -36,9 +36,6 @@
 #include "../vfs/vfs.h"
 #include "cell.h"
 
-extern void pgcell_session(void) PGCELL_EXPORT(pgcell_session);
-extern void pgcell_empty_cache(void) PGCELL_EXPORT(pgcell_empty_cache);
-extern void pgcell_recover(void) PGCELL_EXPORT(pgcell_recover);
 extern struct pgcell_session_args *pgcell_session_args_address(void) PGCELL_EXPORT(pgcell_session_args_address);
 
 struct pgcell_session_args pgcell_session_args;
@@ -92,8 +89,9 @@ pgcell_fill_address(struct sockaddr_storage *to, uint32_t family, const uint8_t 
 			sin6->sin6_port = pg_hton16(port);
 			return sizeof *sin6;
 		default:
+			/* a socket without a name: a whole sockaddr_un would not fit into wasi-libc's sockaddr_storage */
 			to->ss_family = AF_UNIX;
-			return sizeof(struct sockaddr_un);
+			return offsetof(struct sockaddr_un, sun_path);
 	}
 }
 
@@ -114,7 +112,7 @@ reread_configuration(void)
 }
 
 void
-pgcell_session(void)
+pgcell_start_backend(void)
 {
 	BackendStartupData startup = {.canAcceptConnections = CAC_OK};
 
@@ -138,6 +136,12 @@ pgcell_session(void)
 	MyClientSocket->raddr.salen = pgcell_fill_address(&MyClientSocket->raddr.addr, pgcell_session_args.family,
 													  pgcell_session_args.address, pgcell_session_args.port);
 	BackendMain(&startup, sizeof startup);
+}
+
+void
+pgcell_session(void)
+{
+	pgcell_start_backend();
 }
 
 /*
@@ -195,4 +199,15 @@ pgcell_recover(void)
 		RemovePgTempFiles();
 	reread_control_file();
 	StartupProcessMain(NULL, 0);
+}
+
+/* The checkpoint of a server that stops: what is started from these files has nothing to recover. */
+void
+pgcell_shutdown(void)
+{
+	begin_child(1);
+	MyBackendType = B_CHECKPOINTER;
+	AuxiliaryProcessMainCommon();
+	ShutdownXLOG(0, 0);
+	proc_exit(0);
 }

@@ -1,8 +1,8 @@
 /*
  * comm.c
- *	  The client's connection as PostgreSQL sees it: one socket, PGCELL_CLIENT_FD, that never blocks.
+ *	  The client's connection as PostgreSQL sees it: one socket, PGCELL_CLIENT_FD.
  *
- * recv() and send() go to the transport; the other socket functions that PostgreSQL calls are answered sensibly.  There are no
+ * recv() and send() go to the transport (client.h); the other socket functions that PostgreSQL calls are answered sensibly.  There are no
  * other sockets: socket(), bind() and the like fail with ENOSYS.
  */
 #include <errno.h>
@@ -12,16 +12,11 @@
 
 #include "../port/contract.h"
 #include "../cell/cell.h"
-#include "pglite-comm.h"
-
-/* WASI's number for "broken pipe"; wasi-libc's errno values are WASI's */
-#define END_OF_INPUT (-EPIPE)
+#include "client.h"
 
 ssize_t
 recv(int fd, void *buf, size_t len, int flags)
 {
-	int32_t		got;
-
 	if (fd != PGCELL_CLIENT_FD)
 	{
 		errno = ENOTSOCK;
@@ -32,31 +27,19 @@ recv(int fd, void *buf, size_t len, int flags)
 		errno = EWOULDBLOCK;
 		return -1;
 	}
-	got = pglite_transport_read(buf, len);
-	if (got > 0 && (size_t) got <= len)
-		return got;
-	if (got == END_OF_INPUT)
-		return 0;
-	errno = got == 0 ? EWOULDBLOCK : got < 0 && got > -4096 ? -got : EPROTO;
-	return -1;
+	return pgcell_client_recv(buf, len);
 }
 
 ssize_t
 send(int fd, const void *buf, size_t len, int flags)
 {
-	int32_t		taken;
-
 	(void) flags;
 	if (fd != PGCELL_CLIENT_FD)
 	{
 		errno = ENOTSOCK;
 		return -1;
 	}
-	taken = pglite_transport_write(buf, len);
-	if (taken > 0 && (size_t) taken <= len)
-		return taken;
-	errno = taken == 0 ? EWOULDBLOCK : taken < 0 && taken > -4096 ? -taken : EPROTO;
-	return -1;
+	return pgcell_client_send(buf, len);
 }
 
 int

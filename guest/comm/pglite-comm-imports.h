@@ -6,24 +6,18 @@
 #ifndef PGLITE_COMM_IMPORTS_H
 #define PGLITE_COMM_IMPORTS_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "pglite-comm.h"
 
 /*
  * Copies at most max_length bytes of input to ptr.  Returns how many, 0 when nothing is left for now, or a negated WASI errno:
  * -EPIPE (-64) when the client has ended the connection in good order, others when it broke.
  */
-extern int32_t pglite_js_read(void *ptr, size_t max_length)
-			__attribute__((import_module("env"), import_name("pglite_js_read")));
+extern int32_t pglite_js_read(void *ptr, size_t max_length) PGLITE_IMPORT(pglite_js_read);
 
 /*
  * Takes at most length bytes of output from ptr.  Returns how many were taken, 0 when none can be taken for now, or a negated
  * WASI errno when the connection is gone.
  */
-extern int32_t pglite_js_write(const void *ptr, size_t length)
-			__attribute__((import_module("env"), import_name("pglite_js_write")));
-
-#define pglite_transport_read pglite_js_read
-#define pglite_transport_write pglite_js_write
+extern int32_t pglite_js_write(const void *ptr, size_t length) PGLITE_IMPORT(pglite_js_write);
 
 #endif

@@ -1,6 +1,8 @@
 /*
  * layout.h
- *	  The linear memory of a native cell; included by guest and host.
+ *	  The linear memory of a cell; included by guest and host.
+ *
+ *	  A native cell:
  *
  *	  0            1 GiB        1.25 GiB       1.5 GiB                    4 GiB
  *	  +------------+------------+--------------+--------------------------+
@@ -17,6 +19,8 @@
 #ifndef PGCELL_LAYOUT_H
 #define PGCELL_LAYOUT_H
 
+#ifndef PGCELL_PORTABLE
+
 #define PGCELL_PRIVATE_END	0x40000000u
 #define PGCELL_BASE_START	0x40000000u
 #define PGCELL_BASE_END		0x50000000u
@@ -26,6 +30,28 @@
 #define PGCELL_FILES_START	0x60000000u
 #define PGCELL_FILES_END	0xFFFF0000u
 #define PGCELL_CLUSTER_END	0xFFFF0000u
+
+#else
+
+/*
+ * The portable module's memory is small and grows at its end, by chunks for the heap and for files (port/grow.c).  BASE is not
+ * in it: the addresses only name blocks, whose contents stay in the module.
+ *
+ *	  0         8 MiB         20 MiB
+ *	  +---------+-------------+-----------+ - - - -
+ *	  | PRIVATE | SHMEM       | FILES     | chunks
+ *	  +---------+-------------+-----------+ - - - -
+ */
+#define PGCELL_PRIVATE_END	0x00800000u
+#define PGCELL_SHMEM_START	0x00800000u
+#define PGCELL_SHMEM_END	0x01400000u
+#define PGCELL_FILES_START	0x01400000u
+#define PGCELL_FILES_END	0x04000000u
+#define PGCELL_BASE_START	0xE0000000u
+#define PGCELL_BASE_END		0xF0000000u
+#define PGCELL_MEMORY_MAX	0xE0000000u
+
+#endif
 
 /* the version of the contract between guest and host; see docs/contract.md */
 #define PGCELL_CONTRACT_VERSION 1

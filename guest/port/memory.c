@@ -14,6 +14,7 @@
 #include <sys/shm.h>
 
 #include "contract.h"
+#include "grow.h"
 #include "../vfs/vfs_port.h"
 
 #define PAGE 65536u
@@ -59,14 +60,48 @@ find_room(uint32_t size)
 	return at;
 }
 
+#ifdef PGCELL_PORTABLE
+/* Memory that was grown for a segment can't be given back: it is the next one's.  A row or -1. */
+static int
+find_released(uint32_t size)
+{
+	for (int i = 0; i < MAX_SEGMENTS; i++)
+	{
+		const struct segment *s = &TABLE->segments[i];
+
+		if (s->start >= PGCELL_SHMEM_END && s->is_removed && s->attached <= 0 && s->size >= size)
+			return i;
+	}
+	return -1;
+}
+#endif
+
 /* Returns the row of a new segment, which reads as zeros; -1 with errno. */
 static int
 take(size_t asked, key_t key)
 {
 	uint32_t	size = ((uint32_t) asked + PAGE - 1) & ~(PAGE - 1);
-	uint32_t	start;
+	uint32_t	start = 0;
 
-	if (asked == 0 || asked > PGCELL_SHMEM_END - PGCELL_SHMEM_START - PAGE || (start = find_room(size)) == 0)
+	if (asked != 0 && asked <= PGCELL_SHMEM_END - PGCELL_SHMEM_START - PAGE)
+		start = find_room(size);
+#ifdef PGCELL_PORTABLE
+	/* nobody else has mapped the table: a segment may be anywhere */
+	if (start == 0 && asked != 0 && asked < PGCELL_MEMORY_MAX)
+	{
+		int			row = find_released(size);
+
+		if (row >= 0)
+		{
+			TABLE->segments[row].asked = asked;
+			TABLE->segments[row].key = key;
+			TABLE->segments[row].is_removed = false;
+			return row;
+		}
+		start = pgcell_grow(size);
+	}
+#endif
+	if (start == 0)
 	{
 		errno = ENOMEM;
 		return -1;
@@ -89,7 +124,8 @@ release(struct segment *s)
 {
 	if (pgcell_discard((void *) s->start, s->size) != 0)
 		memset((void *) s->start, 0, s->size);
-	s->start = 0;
+	if (s->start < PGCELL_SHMEM_END)
+		s->start = 0;
 }
 
 void *

@@ -217,29 +217,3 @@ getrusage(int who, struct rusage *usage)
 	}
 	return 0;
 }
-
-/*
- * The heap.  wasi-libc's sbrk() grows the memory at its end; a native cell has BASE and CLUSTER there, so the heap ends where
- * PRIVATE does, or at the limit that the host set for this process.
- */
-extern unsigned char __heap_end;
-
-void *
-sbrk(intptr_t increment)
-{
-	static uintptr_t end;
-	uintptr_t	old;
-
-	if (end == 0)
-		end = (uintptr_t) &__heap_end;
-	old = end;
-	if (increment == 0)
-		return (void *) old;
-	if (increment < 0 || (uintptr_t) increment > pgcell_private_limit() - old || old >= pgcell_private_limit())
-	{
-		errno = ENOMEM;
-		return (void *) -1;
-	}
-	end = old + increment;
-	return (void *) old;
-}

@@ -23,6 +23,7 @@
 extern int	pgcell_signal_postmaster(int signo);
 
 volatile unsigned int pgcell_signal_pending;
+volatile bool pgcell_timer_is_polled;
 
 static unsigned int blocked;
 static struct sigaction actions[NSIG];
@@ -65,6 +66,13 @@ pgcell_signal_dispatch(void)
 			action->sa_handler(signo);
 		blocked = saved;
 	}
+}
+
+/* Called by patch 02: is there something that ProcessInterrupts() has to come back for? */
+bool
+pgcell_interrupts_left(void)
+{
+	return pgcell_timer_is_polled || (pgcell_signal_pending & ~blocked) != 0;
 }
 
 int

@@ -5,9 +5,15 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <wasi/api.h>
 
 #include "contract.h"
+
+/* for whoever waits without a limit: the host gets a chance to raise a signal */
+#define LONGEST_SLEEP_NS UINT64_C(1000000000)
+
+extern volatile sig_atomic_t InterruptPending;
 
 #define RMW(name, bits, expression) \
 	uint##bits##_t pgcell_atomic_##name##_##bits(volatile void *p, uint##bits##_t value) \
@@ -64,9 +70,56 @@ pgcell_kill(int32_t pid, int32_t signo)
 	return -ESRCH;
 }
 
+/* ---- time ---- */
+
+static uint64_t deadline_ns;	/* on the monotonic clock; 0: no timer */
+static uint64_t interval_ns;
+
+static uint64_t
+now_ns(void)
+{
+	__wasi_timestamp_t now = 0;
+
+	(void) __wasi_clock_time_get(__WASI_CLOCKID_MONOTONIC, 1000, &now);
+	return now;
+}
+
+int32_t
+pgcell_set_timer(int64_t delay_us, int64_t interval_us)
+{
+	deadline_ns = delay_us > 0 ? now_ns() + delay_us * 1000 : 0;
+	interval_ns = interval_us * 1000;
+	pgcell_timer_is_polled = deadline_ns != 0;
+	if (pgcell_timer_is_polled)
+		InterruptPending = true;
+	return 0;
+}
+
+static void
+check_timer(void)
+{
+	uint64_t	now;
+
+	if (deadline_ns == 0 || (now = now_ns()) < deadline_ns)
+		return;
+	deadline_ns = interval_ns ? now + interval_ns : 0;
+	pgcell_timer_is_polled = deadline_ns != 0;
+	pgcell_signal_pending |= 1u << SIGALRM;
+}
+
+/* Asking the clock leaves the module: not at each of the many calls. */
+void
+pgcell_poll_timer(void)
+{
+	static uint32_t calls;
+
+	if (++calls % 64 == 0)
+		check_timer();
+}
+
 /*
- * There is nothing to wait with: what the host has given is there at once, and more comes when it calls again.  A plain wait for
- * time to pass sleeps.
+ * There is nothing to wait for: what the host has given is there at once (cell/serve.c), and nobody else is there to set a
+ * latch.  Only time passes.
  */
 int32_t
 pgcell_wait(int32_t events, int32_t timeout_ms)
@@ -74,24 +127,32 @@ pgcell_wait(int32_t events, int32_t timeout_ms)
 	__wasi_subscription_t sleep = {.u = {.tag = __WASI_EVENTTYPE_CLOCK}};
 	__wasi_event_t event;
 	__wasi_size_t got;
+	uint64_t	wait_ns = timeout_ms < 0 ? LONGEST_SLEEP_NS : (uint64_t) timeout_ms * 1000000;
 
 	if (events)
 		return events;
-	if (timeout_ms > 0)
+	if (deadline_ns != 0)
+	{
+		uint64_t	now = now_ns();
+		uint64_t	left = deadline_ns > now ? deadline_ns - now : 0;
+
+		if (left < wait_ns)
+		{
+			wait_ns = left;
+			timeout_ms = -1;
+		}
+	}
+	if (wait_ns > 0)
 	{
 		sleep.u.u.clock.id = __WASI_CLOCKID_MONOTONIC;
-		sleep.u.u.clock.timeout = (uint64_t) timeout_ms * 1000000;
+		sleep.u.u.clock.timeout = wait_ns;
 		(void) __wasi_poll_oneoff(&sleep, &event, 1, &got);
 	}
+	check_timer();
 	return timeout_ms < 0 ? -EINTR : 0;
 }
 
-int32_t
-pgcell_set_timer(int64_t delay_us, int64_t interval_us)
-{
-	(void) delay_us, (void) interval_us;
-	return 0;
-}
+/* ---- the rest ---- */
 
 int32_t
 pgcell_futex_wait(volatile uint32_t *word, uint32_t expected, int64_t timeout_us)
@@ -113,15 +174,9 @@ pgcell_engine_stack(void)
 	return 0;
 }
 
-uint32_t
-pgcell_private_limit(void)
-{
-	return PGCELL_PRIVATE_END;
-}
-
 int32_t
 pgcell_discard(void *start, uint32_t len_bytes)
 {
-	(void) start, (void) len_bytes;
-	return -ENOSYS;
+	memset(start, 0, len_bytes);
+	return 0;
 }

@@ -43,6 +43,12 @@ vfs_grow(uint32_t nblocks)
 	return start;
 }
 
+__attribute__((weak)) uint32_t
+vfs_grow_left(void)
+{
+	return (vfs_sb->region.files_end - vfs_sb->bump) >> VFS_BLOCK_SHIFT;
+}
+
 __attribute__((weak)) bool
 vfs_discard(vaddr start, uint32_t nblocks)
 {
@@ -220,9 +226,7 @@ vfs_free_flush(void)
 bool
 vfs_bulk_has_room(void)
 {
-	uint32_t	left = vfs_sb->nfree + ((vfs_sb->region.files_end - vfs_sb->bump) >> VFS_BLOCK_SHIFT);
-
-	return left > VFS_RESERVE_BLOCKS;
+	return vfs_sb->nfree + vfs_grow_left() > VFS_RESERVE_BLOCKS;
 }
 
 void

@@ -8,6 +8,8 @@
 #ifndef VFS_BLOCK_H
 #define VFS_BLOCK_H
 
+#include <string.h>
+
 #include "vfs_layout.h"
 
 static inline void
@@ -34,6 +36,22 @@ static inline unsigned char *
 vfs_block_ptr(uint32_t block)
 {
 	return vfs_ptr(block << VFS_BLOCK_SHIFT);
+}
+
+/*
+ * Copies n bytes of a block.  Where BASE is outside of the memory (vfs_port.h) this is the only way to its contents.
+ */
+static inline void
+vfs_block_copy(void *to, uint32_t block, uint32_t in, uint32_t n)
+{
+#ifdef VFS_BASE_OUTSIDE
+	if (vfs_is_base(block))
+	{
+		vfs_base_read(to, (block << VFS_BLOCK_SHIFT) - vfs_sb->region.base_start + in, n);
+		return;
+	}
+#endif
+	memcpy(to, vfs_block_ptr(block) + in, n);
 }
 
 /* The counter of a granted FILES block. */

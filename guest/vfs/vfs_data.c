@@ -227,7 +227,7 @@ vfs_data_read(struct vfs_inode *ip, void *buf, uint32_t len, uint64_t offset)
 		if (n > left)
 			n = left;
 		if (block)
-			memcpy(to, vfs_block_ptr(block) + in, n);
+			vfs_block_copy(to, block, in, n);
 		else
 			memset(to, 0, n);
 		to += n;
@@ -272,7 +272,7 @@ write_block(struct vfs_inode *ip, uint32_t index, uint32_t in, const void *from,
 	if (n < VFS_BLOCK_SIZE)
 	{
 		if (old)
-			memcpy(p, vfs_block_ptr(old), VFS_BLOCK_SIZE);
+			vfs_block_copy(p, old, 0, VFS_BLOCK_SIZE);
 		else if (!zeroed)
 			memset(p, 0, VFS_BLOCK_SIZE);
 	}

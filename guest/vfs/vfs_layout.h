@@ -20,7 +20,9 @@
 #define VFS_NCLASSES		8
 #define VFS_DISCARD_MIN		64		/* blocks; shorter runs wait for a trim */
 #define VFS_TRIM_BLOCKS		2048	/* so many freed in short runs cause one */
+#ifndef VFS_RESERVE_BLOCKS
 #define VFS_RESERVE_BLOCKS	8192	/* 64 MiB that bulk files can't have */
+#endif
 
 /*
  * A block's counter.  1 .. VFS_CNT_MAX count the files' references; a block
@@ -61,7 +63,8 @@ struct vfs_super
 	vaddr		counters[VFS_ZONES];
 	vaddr		hash[VFS_HASH_BLOCKS];
 	uint32_t	untrimmed;		/* blocks freed in short runs since the last trim */
-	uint32_t	pad[19];
+	uint32_t	is_chunked;		/* not all of files_start .. bump is ours */
+	uint32_t	pad[18];
 
 	/* One cache line each.  Order: names before alloc. */
 	volatile uint32_t lock_names;	/* names, open counts, attributes */

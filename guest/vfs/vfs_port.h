@@ -30,10 +30,19 @@ extern void vfs_unlock(volatile uint32_t *word);
  * Get `nblocks` contiguous 8 KiB blocks that read as zeros, 8 KiB aligned.
  * Returns the address of the first or 0 when there is no more.  Called with
  * the allocation lock held.  Default: take them off [files_start, files_end).
- * A port whose blocks come in chunks overrides this; a block once granted
- * stays the file system's for good.
+ * A port whose blocks come in chunks overrides this, and sets the super
+ * block's is_chunked; a block once granted stays the file system's for good.
  */
 extern vaddr vfs_grow(uint32_t nblocks);
+
+/* Blocks that vfs_grow could still grant.  Default: what is left of [files_start, files_end). */
+extern uint32_t vfs_grow_left(void);
+
+/*
+ * Copy len bytes at an offset of BASE.  Only called if compiled with VFS_BASE_OUTSIDE, for a port that has BASE's contents
+ * somewhere else than at its addresses, but for an import, which reads and writes BASE in memory.
+ */
+extern void vfs_base_read(void *to, uint32_t offset, uint32_t len);
 
 /*
  * These blocks' contents are no longer wanted; the memory may go back to the
@@ -55,6 +64,9 @@ extern bool vfs_is_bulk(const char *path);
  * never when an existing block is read or overwritten.
  */
 extern void vfs_barrier(void);
+
+/* The process ends; may not return, to end it in another way than by the host's proc_exit.  Default: do nothing. */
+extern void vfs_exit(uint32_t code);
 
 /* Wall clock in nanoseconds since 1970.  vfs_wasi.c has it for wasm. */
 extern uint64_t vfs_clock_ns(void);

@@ -174,7 +174,8 @@ free_all(void)
 	uint32_t	bump = vfs_sb->bump >> VFS_BLOCK_SHIFT;
 	uint32_t	start = vfs_sb->region.files_start >> VFS_BLOCK_SHIFT;
 
-	for (uint32_t b = start; b < bump; b += ZONE_BLOCKS - b % ZONE_BLOCKS)
+	/* what a killed process was just granted has no counter yet */
+	for (uint32_t b = start; b < bump && !vfs_sb->is_chunked; b += ZONE_BLOCKS - b % ZONE_BLOCKS)
 		vfs_zone_ready(b >> VFS_ZONE_SHIFT);
 	bump = vfs_sb->bump >> VFS_BLOCK_SHIFT;
 	for (uint32_t zone = 0; zone < VFS_ZONES; zone++)
@@ -187,7 +188,7 @@ free_all(void)
 		{
 			uint32_t	b = (zone << VFS_ZONE_SHIFT) + i;
 
-			if (counters[i] != VFS_CNT_NONE || (b >= start && b < bump))
+			if (counters[i] != VFS_CNT_NONE || (!vfs_sb->is_chunked && b >= start && b < bump))
 				counters[i] = VFS_CNT_FREE;
 		}
 	}

@@ -131,9 +131,16 @@ __wasi_sched_yield(void)
 	return host_sched_yield();
 }
 
+__attribute__((weak)) void
+vfs_exit(uint32_t code)
+{
+	(void) code;
+}
+
 void
 __wasi_proc_exit(__wasi_exitcode_t code)
 {
+	vfs_exit(code);
 	host_proc_exit(code);
 }
 
