@@ -21,6 +21,7 @@ all: $(BUILD)/pgcell $(BUILD)/pgcell.img $(BUILD)/guest/modules $(BUILD)/pgcell-
 
 include guest/guest.mk
 include host/host.mk
+include js/js.mk
 include tests/tests.mk
 include bench/bench.mk
 

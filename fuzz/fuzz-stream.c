@@ -92,6 +92,12 @@ void pglite_transport_flush(void)
 {
 }
 
+bool pglite_transport_wait(bool for_output)
+{
+	check(for_output);
+	return next_op() > 240;
+}
+
 void pglite_transport_reset(void)
 {
 }

@@ -14,6 +14,9 @@ packages=(
     libcmocka-dev python3 procps
 )
 
+# npm brings the JavaScript engines that tests run in; it needs any of them to run itself
+command -v npm >/dev/null && command -v node >/dev/null || packages+=(nodejs npm)
+
 say() { printf 'pgcell: %s\n' "$*" >&2; }
 
 missing=()

@@ -39,11 +39,22 @@ $(TESTS)/pgcell-fake: $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $(wildcard 
 	@mkdir -p $(TESTS)
 	@$(CC_HOST) $(TEST_CFLAGS) $(SANITIZE) $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $$(pkg-config --libs libuv) -o $@
 
-.PHONY: test check check-unit check-host check-headers check-e2e check-regress fuzz
+$(TESTS)/c-host: $(BUILD)/pgcell.wasm $(wildcard examples/c-host/*)
+	$(SAY) 'building the example host in C'
+	@mkdir -p $(TESTS)
+	@examples/c-host/build.sh $(BUILD)/pgcell.wasm $(TOOLS) $@
+
+check-contract: $(MODULES) $(BUILD)/guest/native.wasm
+	@scripts/check-contract.sh
+
+check-c-host: $(TESTS)/c-host
+	@tests/examples/test-c-host.sh $<
+
+.PHONY: test check check-unit check-contract check-c-host check-host check-headers check-e2e check-regress fuzz
 test: ## everything CI checks
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory check check-e2e check-regress
+	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-c-host check-e2e check-regress
 
 check: check-headers check-unit check-host ## quick tests, nothing of PostgreSQL needed
 

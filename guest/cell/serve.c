@@ -177,7 +177,9 @@ pgcell_client_recv(void *buf, size_t len)
 		preread_len -= got;
 		return got;
 	}
-	got = stream_recv(buf, len);
+	do
+		got = stream_recv(buf, len);
+	while (got == 0 && pglite_transport_wait(false));
 	if (got > 0)
 		return got;
 	if (got == -EPIPE)

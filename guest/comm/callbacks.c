@@ -43,6 +43,13 @@ pglite_transport_flush(void)
 {
 }
 
+bool
+pglite_transport_wait(bool for_output)
+{
+	(void) for_output;
+	return false;
+}
+
 void
 pglite_transport_reset(void)
 {

@@ -15,6 +15,7 @@
 #ifndef PGLITE_COMM_H
 #define PGLITE_COMM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -73,6 +74,13 @@ extern int32_t pglite_transport_write(const void *ptr, size_t length);
 
 /* A burst of output is over: the host should see what was taken so far. */
 extern void pglite_transport_flush(void);
+
+/*
+ * The guest can't go on without input, or would have to queue output that the host did not take.  Lets a host wait that has the
+ * means to, by suspending the guest within this call; true if there is input, or room for output, afterwards that was not there
+ * before.  Transports whose functions can wait themselves have nothing to do here.
+ */
+extern bool pglite_transport_wait(bool for_output);
 
 /* A new client: drops input and output that the transport holds.  What the host set up stays. */
 extern void pglite_transport_reset(void);

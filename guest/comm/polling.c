@@ -11,6 +11,7 @@
 #endif
 #include "pglite-comm.h"
 
+#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -322,6 +323,27 @@ void
 pglite_transport_flush(void)
 {
 	pglite_polling_flush();
+}
+
+/*
+ * WASI's sched_yield() is where a host that can suspend us (Asyncify) looks after the buffers; for others it does nothing.
+ */
+bool
+pglite_transport_wait(bool for_output)
+{
+	struct shown before;
+	uint32_t	operation;
+
+	if (!have_buffers())
+		return false;
+	before = POLLING->kept.shown;
+	operation = SHARED->control.operation;
+	SHARED->control.operation = for_output ? PGLITE_OPERATION_WRITING : PGLITE_OPERATION_READING;
+	(void) sched_yield();
+	SHARED->control.operation = operation;
+	if (for_output)
+		return POLLING->kept.shown.output_chunks != before.output_chunks;
+	return POLLING->kept.shown.input_chunks != before.input_chunks || SHARED->input_buffer.status == PGLITE_BUFFER_READY;
 }
 
 void

@@ -611,22 +611,26 @@ stream_send(const void *buf, size_t len)
 {
 	const uint8_t *data = buf;
 	size_t		sent = 0;
-	size_t		taken = 1;
 
 	if (out.is_writing)
 		return -PGLITE_EBUSY;
 	len = smaller(len, INT32_MAX);
-	drain();
-	while (!out.first && !out.is_gone && sent < len && taken > 0)
+	do
 	{
-		taken = offer(data + sent, len - sent);
-		sent += taken;
-		if (out.discard_asked)
+		size_t		taken = 1;
+
+		drain();
+		while (!out.first && !out.is_gone && sent < len && taken > 0)
 		{
-			out.discard_asked = false;
-			sent = len;
+			taken = offer(data + sent, len - sent);
+			sent += taken;
+			if (out.discard_asked)
+			{
+				out.discard_asked = false;
+				sent = len;
+			}
 		}
-	}
+	} while (sent < len && !out.is_gone && pglite_transport_wait(true));
 	if (out.is_gone)
 		return -PGLITE_EPIPE;
 	if (sent < len && queue_output(data + sent, len - sent))

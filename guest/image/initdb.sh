@@ -39,9 +39,11 @@ $run "$stage/bin/initdb" -D "$stage/data" -U postgres -A trust -E UTF8 --locale=
     --builtin-locale=C.UTF-8 -T english --wal-segsize=1 --no-sync --no-instructions $settings >"$log" 2>&1 ||
     { tail -20 "$log"; echo "pgcell: initdb failed; see $log"; exit 1; }
 
+# WAL before the last checkpoint is there for reuse only, under names that are yet to come
+ls "$stage/data/pg_wal" | grep -x '[0-9A-F]\{24\}' | sort | tail -n +2 | while read -r f; do rm "$stage/data/pg_wal/$f"; done
 # only initdb reads these
 rm -f "$stage"/share/postgresql/*.bki "$stage"/share/postgresql/*.sample "$stage"/share/postgresql/*.sql \
-    "$stage"/share/postgresql/sql_features.txt
+    "$stage"/share/postgresql/sql_features.txt "$stage"/share/postgresql/errcodes.txt
 rm "$stage/bin/initdb"
 rm -rf "$output"
 mkdir -p "$output"

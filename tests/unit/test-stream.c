@@ -162,6 +162,19 @@ void pglite_transport_flush(void)
 	sink.flushes++;
 }
 
+/* what a waiting host lets through */
+static size_t waiting_budget;
+static int waits;
+
+bool pglite_transport_wait(bool for_output)
+{
+	assert_true(for_output); /* the stream itself waits for nothing else */
+	waits++;
+	if (waiting_budget > 0)
+		sink.budget = waiting_budget;
+	return waiting_budget > 0;
+}
+
 void pglite_transport_reset(void)
 {
 	sink.resets++;
@@ -1092,6 +1105,40 @@ static void test_random_sessions_lose_nothing(void **state)
 	memory_live = 0;
 }
 
+/* A slow reader in a host that can wait: nothing is queued, and all arrives in order. */
+static void test_a_host_that_waits_is_waited_for(void **state)
+{
+	uint8_t data[1000];
+
+	(void)state;
+	stream_begin();
+	for (size_t i = 0; i < sizeof data; i++)
+		data[i] = (uint8_t)(i * 7);
+	sink.budget = 0;
+	waiting_budget = 64;
+	waits = 0;
+	assert_int_equal(stream_send(data, sizeof data), sizeof data);
+	waiting_budget = 0;
+	assert_int_equal(waits, (sizeof data + 63) / 64);
+	assert_int_equal(stream_output_pending(), 0);
+	assert_int_equal(sink.len, sizeof data);
+	assert_memory_equal(sunk, data, sizeof data);
+}
+
+/* One that can't is asked once, and the rest is queued. */
+static void test_a_host_that_can_not_wait_is_asked_once(void **state)
+{
+	uint8_t data[1000] = {1};
+
+	(void)state;
+	stream_begin();
+	sink.budget = 10;
+	waits = 0;
+	assert_int_equal(stream_send(data, sizeof data), sizeof data);
+	assert_int_equal(waits, 1);
+	assert_int_equal(stream_output_pending(), sizeof data - 10);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -1124,6 +1171,8 @@ int main(void)
 		TEST(test_output_without_memory_is_not_taken),
 		TEST(test_calls_within_a_write_wait),
 		TEST(test_a_new_client_starts_with_nothing),
+		TEST(test_a_host_that_waits_is_waited_for),
+		TEST(test_a_host_that_can_not_wait_is_asked_once),
 		TEST(test_random_sessions_lose_nothing),
 	};
 

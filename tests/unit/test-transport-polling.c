@@ -622,6 +622,18 @@ static void test_random_exchanges_lose_nothing(void **state)
 	free(input);
 }
 
+/* sched_yield() does nothing here: no state changes, so nobody waits for ever. */
+static void test_waiting_in_a_host_that_does_nothing_ends(void **state)
+{
+	(void)state;
+	assert_false(pglite_transport_wait(false));
+	assert_false(pglite_transport_wait(true));
+	in->length = 5;
+	in->status = PGLITE_BUFFER_READY;
+	assert_true(pglite_transport_wait(false));
+	assert_false(pglite_transport_wait(true)); /* input is no room for output */
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 
 int main(void)
@@ -642,6 +654,7 @@ int main(void)
 		TEST(test_the_control_block_tells_what_happens),
 		TEST(test_counters_outlive_a_reset_of_the_memory),
 		TEST(test_a_new_client_finds_empty_buffers),
+		TEST(test_waiting_in_a_host_that_does_nothing_ends),
 		TEST(test_random_exchanges_lose_nothing),
 	};
 

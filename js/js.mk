@@ -1,0 +1,30 @@
+# The npm package, and the conformance suite of the portable modules in the engines that npm brings.
+
+CONFORMANCE := tests/conformance
+NPM_CI = npm ci --no-progress --silent && touch node_modules/.package-lock.json
+# the newest one with long-term support; the machine's own may be too old
+NODE := $(ROOT)/$(CONFORMANCE)/node_modules/node-24/bin/node
+TSC := node_modules/.bin/tsc
+
+js/node_modules/.package-lock.json: js/package-lock.json
+	$(SAY) 'installing what the npm package is built with'
+	@cd js && $(NPM_CI)
+
+$(CONFORMANCE)/node_modules/.package-lock.json: $(CONFORMANCE)/package-lock.json
+	$(SAY) 'installing engines: Node 22, 24 and 26, and Bun'
+	@cd $(CONFORMANCE) && $(NPM_CI)
+
+js/dist/index.js: js/node_modules/.package-lock.json js/tsconfig.json $(wildcard js/src/*.ts)
+	@cd js && $(TSC) -p tsconfig.json && touch dist/index.js
+
+.PHONY: js check-js check-conformance
+js: js/dist/index.js ## the npm package
+
+check-js: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json
+	$(SAY) 'the npm package'
+	@cd js && $(TSC) -p test/tsconfig.json && $(TSC) -p ../$(CONFORMANCE)
+	@cd js && timeout 120 $(NODE) --test --test-reporter=dot "test/*.test.ts"
+
+check-conformance: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json $(MODULES) $(BUILD)/pgcell-trampoline.wasm
+	$(SAY) 'the three transports in four engines'
+	@timeout 1500 $(NODE) $(CONFORMANCE)/engines.js

@@ -1,0 +1,3 @@
+/** PostgreSQL's wire protocol, version 3, both directions; no dependencies, runs wherever JavaScript does. */
+export * from './protocol-backend.ts';
+export * from './protocol-frontend.ts';
