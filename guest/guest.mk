@@ -67,7 +67,7 @@ $(PG_NATIVE)/complete: $(PG_NATIVE)/installed
 # Compiled twice: for the native link, with the host's help for everything that processes need, and for the portable modules,
 # with one session in a memory that grows (PGCELL_PORTABLE, guest/port/layout.h).
 GUEST_NATIVE_ONLY := port/heap.c port/native.c comm/direct.c
-GUEST_PORTABLE_ONLY := port/single.c port/grow.c comm/stream.c cell/serve.c
+GUEST_PORTABLE_ONLY := port/single.c port/grow.c comm/stream.c cell/serve.c cell/hostfiles.c
 # a transport is one object
 TRANSPORTS := imports polling callbacks
 GUEST_SOURCES := $(patsubst guest/%,%,$(wildcard guest/port/*.c guest/comm/*.c guest/vfs/*.c guest/cell/*.c))

@@ -8,8 +8,10 @@
 #include "postgres.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "libpq/libpq.h"
 #include "libpq/pqcomm.h"
@@ -22,6 +24,7 @@
 #include "../comm/pglite-comm.h"
 #include "../comm/stream.h"
 #include "../port/contract.h"
+#include "../port/grow.h"
 #include "../vfs/vfs.h"
 #include "cell.h"
 #include "serve.h"
@@ -30,6 +33,7 @@ extern int32 pgl_initdb(void) PGCELL_EXPORT(pgl_initdb);
 extern int32 pgl_backend(void) PGCELL_EXPORT(pgl_backend);
 extern int32 interactive_one(int32 length, int32 first_byte) PGCELL_EXPORT(interactive_one);
 extern int32 pgl_shutdown(void) PGCELL_EXPORT(pgl_shutdown);
+extern int32 pgcell_reload(void) PGCELL_EXPORT(pgcell_reload);
 extern int32 pgcell_flush(void) PGCELL_EXPORT(pgcell_flush);
 extern uint32 pgcell_input_wanted(void) PGCELL_EXPORT(pgcell_input_wanted);
 extern uint32 pgcell_output_pending(void) PGCELL_EXPORT(pgcell_output_pending);
@@ -50,7 +54,8 @@ static enum
 	DEAD						/* a session left shared memory in an unknown state */
 }			state;
 
-static bool is_running;
+static bool is_called;			/* by the host, and not back yet: it may not come in again */
+static bool can_unwind;			/* "top" is valid */
 static bool is_used;			/* PRIVATE is not as in the image any more */
 static jmp_buf top;
 static int32 exit_code;
@@ -73,7 +78,7 @@ enum
 void
 vfs_exit(uint32_t code)
 {
-	if (!is_running)
+	if (!can_unwind)
 		return;
 	exit_code = code;
 	longjmp(top, EXITED);
@@ -88,7 +93,7 @@ pgcell_leave(void)
 static void
 run(void (*step) (void))
 {
-	is_running = is_used = true;
+	can_unwind = is_used = true;
 	switch (setjmp(top))
 	{
 		case STILL_HERE:
@@ -101,7 +106,7 @@ run(void (*step) (void))
 			state = exit_code == 0 || exit_code == 1 ? ENDED : DEAD;
 			break;
 	}
-	is_running = false;
+	can_unwind = false;
 }
 
 /* The build of an image gives this function another body, and nothing happens before (image/wasm_image.h). */
@@ -123,6 +128,7 @@ begin_process(void)
 		pglite_transport_save(&transport);
 		pgcell_restore_private();
 		pglite_transport_restore(&transport);
+		is_called = true;
 	}
 	pgcell_session_args.slot = 1;
 	pgcell_session_args.cell_started_us = started_us ? started_us : (int64) (vfs_clock_ns() / 1000);
@@ -258,6 +264,29 @@ can_start(void)
 
 /* ---- entry points ---- */
 
+/* A negated errno if the host may not call now. */
+static int32
+enter(void)
+{
+	if (is_called)
+		return -EBUSY;
+	if (state == DEAD)
+		return -ENOTRECOVERABLE;
+	if (state == SHUT_DOWN)
+		return -ENOTCONN;
+	is_called = true;
+	pglite_transport_enter();
+	return 0;
+}
+
+static int32
+leave(int32 status)
+{
+	pglite_transport_leave(status);
+	is_called = false;
+	return status;
+}
+
 /* Why the host gets control. */
 static int32
 report(void)
@@ -275,22 +304,12 @@ report(void)
 	read_error = 0;
 	if (state == DEAD)
 		error = -ENOTRECOVERABLE;
-	if (error < 0)
-		status = error;
-	pglite_transport_leave(status);
-	return status;
-}
-
-static int32
-refuse(void)
-{
-	return is_running ? -EBUSY : state == DEAD ? -ENOTRECOVERABLE : state == SHUT_DOWN ? -ENOTCONN : 0;
+	return error < 0 ? error : status;
 }
 
 static int32
 advance(void)
 {
-	pglite_transport_enter();
 	if (state == STARTING && can_start())
 		run(pgcell_start_backend);
 	else if (state == IN_SESSION)
@@ -307,51 +326,122 @@ pgl_initdb(void)
 int32
 pgl_backend(void)
 {
-	int32		refused = refuse();
+	int32		refused = enter();
 
 	if (refused)
 		return refused;
 	end_session();
+	if (state == DEAD)
+		return leave(report());
 	begin_process();
 	state = STARTING;
-	return advance();
+	return leave(advance());
 }
 
 int32
 interactive_one(int32 length, int32 first_byte)
 {
-	int32		refused = refuse();
+	int32		refused = enter();
 
 	if (refused)
 		return refused;
 	if (length < 0 || first_byte < -1 || first_byte > 255)
-		return -EINVAL;
+		return leave(-EINVAL);
 	if (state == NO_SESSION)
-		return -ENOTCONN;
-	return advance();
+		return leave(-ENOTCONN);
+	return leave(advance());
 }
 
 int32
 pgl_shutdown(void)
 {
-	int32		refused = refuse();
+	int32		refused;
 
+	if (state == SHUT_DOWN)
+		return 0;
+	refused = enter();
 	if (refused)
-		return state == SHUT_DOWN ? 0 : refused;
+		return refused;
 	end_session();
 	(void) stream_flush();
+	if (state == DEAD)
+		return leave(report());
 	begin_process();
+	exit_code = 0;
 	run(pgcell_shutdown);
-	if (state != ENDED)
-		return -ENOTRECOVERABLE;
+	if (state == DEAD)
+		return leave(report());
+	/* a checkpoint that failed, for want of memory, can be tried again */
+	if (exit_code != 0)
+		return leave(-EIO);
 	state = SHUT_DOWN;
-	return 0;
+	return leave(0);
+}
+
+/*
+ * Shared memory as it was before the first recovery.  It is kept as a file (image/bake.c), so that it takes no memory; what is
+ * recorded about chunks of memory stays as it is.
+ */
+static int32
+reset_shared_memory(void)
+{
+	const uint32 parts[][2] = {{PGCELL_SHMEM_START, PGCELL_CHUNKS_START}, {PGCELL_CHUNKS_END, PGCELL_SHMEM_END}};
+	int			fd = open(PGCELL_SHMEM_FILE, O_RDONLY);
+	int32		rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	for (int i = 0; i < lengthof(parts) && rc == 0; i++)
+	{
+		char	   *to = (char *) parts[i][0];
+		size_t		len = parts[i][1] - parts[i][0];
+		ssize_t		got = pread(fd, to, len, parts[i][0] - PGCELL_SHMEM_START);
+
+		if (got < 0)
+			rc = -errno;
+		else
+			memset(to + got, 0, len - got);
+	}
+	close(fd);
+	return rc;
+}
+
+int32
+pgcell_reload(void)
+{
+	int32		rc;
+
+	if (is_called)
+		return -EBUSY;
+	if (state == SHUT_DOWN)
+		return -ENOTCONN;
+	is_called = true;
+	end_session();
+	rc = reset_shared_memory();
+	if (rc < 0)
+	{
+		state = DEAD;
+		return leave(rc);
+	}
+	begin_process();
+	exit_code = 0;
+	run(pgcell_recover);
+	if (exit_code != 0)
+	{
+		state = DEAD;
+		return leave(-ENOTRECOVERABLE);
+	}
+	begin_process();
+	state = NO_SESSION;
+	return leave(0);
 }
 
 int32
 pgcell_flush(void)
 {
-	return is_running ? -EBUSY : report();
+	int32		refused = enter();
+
+	return refused ? refused : leave(report());
 }
 
 uint32

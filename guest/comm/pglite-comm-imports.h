@@ -16,7 +16,7 @@ extern int32_t pglite_js_read(void *ptr, size_t max_length) PGLITE_IMPORT(pglite
 
 /*
  * Takes at most length bytes of output from ptr.  Returns how many were taken, 0 when none can be taken for now, or a negated
- * WASI errno when the connection is gone.
+ * WASI errno: -EPIPE when the client is gone; after others the output is kept and offered again.
  */
 extern int32_t pglite_js_write(const void *ptr, size_t length) PGLITE_IMPORT(pglite_js_write);
 

@@ -10,7 +10,7 @@
  * of the guest depends on the selection.
  *
  * Order of calls: pglite_transport_reset() for each new client, then pglite_transport_enter(), any number of reads, writes and
- * flushes, pglite_transport_leave(), and so on.  A native session uses only _read and _write.
+ * flushes and waits, pglite_transport_leave(), and so on.  A native session uses only _read and _write.
  */
 #ifndef PGLITE_COMM_H
 #define PGLITE_COMM_H

@@ -8,7 +8,7 @@
  * the place of processes:
  *
  *	import				files into BASE and FILES
- *	step 0				PostgreSQL as after its postmaster's start; PRIVATE is kept from here
+ *	step 0				PostgreSQL as after its postmaster's start; PRIVATE is kept from here, and shared memory as a file
  *	step 1				recovery
  *	sessions			a first one in each database leaves the files by which later ones start faster
  *	step 2				the buffer cache is emptied
@@ -206,9 +206,22 @@ static u32 private_end(const u8 *private_copy, u32 bytes)
 	return GUEST_STACK_BYTES + ((bytes + 4095) & ~4095u);
 }
 
+/* Its end is zero. */
+static int keep_shared_memory(void)
+{
+	u32 end = PGCELL_SHMEM_END, path = to_guest(PGCELL_SHMEM_FILE, sizeof PGCELL_SHMEM_FILE - 1), rc = 48;
+
+	while (end > PGCELL_SHMEM_START && guest_memory()[end - 1] == 0)
+		end--;
+	if (path && w2c_cell_pgcell_import_rebase(&cell) == 0)
+		rc = w2c_cell_pgcell_import_file(&cell, path, PGCELL_SHMEM_START, end - PGCELL_SHMEM_START, 0400);
+	(void)w2c_cell_pgcell_import_end(&cell);
+	return rc == 0 ? 0 : fail(PGCELL_SHMEM_FILE, "could not be written");
+}
+
 static int bake(char **argv)
 {
-	static const char *const build_only[] = {"pgcell_alloc", "pgcell_free", "pgcell_format", "pgcell_import_file", "pgcell_import_dir",
+	static const char *const build_only[] = {"pgcell_format", "pgcell_import_file", "pgcell_import_dir",
 		"pgcell_import_rebase", "pgcell_import_end", "pgcell_seal", "pgcell_build_step", "pgcell_session_args_address", "__heap_base", NULL};
 	const u32 private_bytes = PGCELL_PRIVATE_END - GUEST_STACK_BYTES;
 	u8 *private_copy = malloc(private_bytes);
@@ -234,7 +247,10 @@ static int bake(char **argv)
 	if (step(0, "the start") < 0)
 		return -1;
 	memcpy(private_copy, guest_memory() + GUEST_STACK_BYTES, private_bytes);
+	if (keep_shared_memory() < 0)
+		return -1;
 #define NEW_PROCESS() memcpy(guest_memory() + GUEST_STACK_BYTES, private_copy, private_bytes)
+	NEW_PROCESS();
 	if (step(1, "recovery") < 0)
 		return -1;
 	NEW_PROCESS();

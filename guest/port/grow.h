@@ -1,6 +1,7 @@
 /*
  * grow.h
- *	  Memory of the portable module: it grows at its end, in chunks that the heap and the file system take by turns.
+ *	  Memory of the portable module: it grows at its end, in chunks that the heap and the file system take by turns;
+ *	  the buffers of the polling transport are one, too.
  *
  * What must outlive a session is recorded at the start of SHMEM, behind the table of memory.c: a session's heap is thrown away
  * with its PRIVATE, and the chunks that it had are the next session's.
@@ -13,6 +14,7 @@
 #include "layout.h"
 
 #define PGCELL_CHUNKS_START (PGCELL_SHMEM_START + 0x8000)
+#define PGCELL_CHUNKS_END	(PGCELL_SHMEM_START + 0x10000)
 #define PGCELL_MAX_CHUNKS	4094
 
 struct pgcell_chunks
@@ -26,7 +28,7 @@ struct pgcell_chunks
 		uint32_t	end;
 	}			heap[PGCELL_MAX_CHUNKS];
 };
-_Static_assert(sizeof(struct pgcell_chunks) <= 0x8000, "ends before the first segment of shared memory");
+_Static_assert(sizeof(struct pgcell_chunks) <= PGCELL_CHUNKS_END - PGCELL_CHUNKS_START, "ends before the first segment of shared memory");
 
 /* At least len_bytes more at the end of the memory, as whole pages of 64 KiB; the address, 0 if the engine or the limit refuses. */
 extern uint32_t pgcell_grow(uint32_t len_bytes);

@@ -22,7 +22,7 @@ export const Status = {
 const ERRNO_TABLE = [
   [10, 'EBUSY', 'the guest was called from inside itself'],
   [28, 'EINVAL', 'the guest refused an argument, or a call out of turn'],
-  [29, 'EIO', 'the guest could not do what was asked'],
+  [29, 'EIO', 'the checkpoint of the shutdown failed; the log says why'],
   [48, 'ENOMEM', "the message does not fit into the guest's memory"],
   [53, 'ENOTCONN', 'there is no session: none was begun, no transport was set, or the guest was shut down'],
   [56, 'ENOTRECOVERABLE', 'the instance is dead'],

@@ -1,8 +1,8 @@
 /**
  * The few functions of WASI preview 1 that the portable modules import. There are no files: those are inside the guest.
  *
- * None of them throws, except proc_exit, for which nothing else is left: it must not return. The guest does not call it unless
- * PostgreSQL panics; an engine that cannot take an exception through the guest's frames loses that instance, which is lost anyway.
+ * None of them throws, except proc_exit, for which nothing else is left: it must not return. The guest only calls it when its own
+ * start fails, while an image is made: a panic of PostgreSQL is a trap.
  */
 import { GuestMemory } from './memory.ts';
 
