@@ -3,5 +3,5 @@
 BENCH_OPTIONS ?=
 
 .PHONY: bench
-bench: $(BUILD)/pgcell.img peer ## start, new cells, memory and query speed, beside native PostgreSQL (BENCH_OPTIONS=--quick)
+bench: $(BUILD)/pgcell.img peer $(MODULES) $(BUILD)/pgcell-trampoline.wasm js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json ## start, new cells, memory and query speed, beside native PostgreSQL; the transports (BENCH_OPTIONS=--quick)
 	@bench/run.py --build $(BUILD) $(BENCH_OPTIONS)

@@ -21,6 +21,27 @@ import wire
 import workloads
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+NODES = [os.path.join(ROOT, 'tests', 'conformance', 'node_modules', name, 'bin', 'node') for name in ('node-24', 'node-26')]
+PARTS = ('start', 'connect', 'memory', 'transports', 'queries')
+
+TRANSPORTS = ('imports', 'polling', 'callbacks')
+# imports may lose this much to another transport
+IMPORTS_RATIO_TARGET = 1.05
+TRANSPORTS_HEADING = 'The three transports of the portable modules'
+TRANSPORTS_METHOD = """\
+All in one process of Node, one session of each module in turns, raw bytes or the package's handlers; {processes} processes for each engine,
+which compile the modules in another order each. A workload is warmed up until its times do not fall any more. Times are by the
+clock, median and quartiles. Ratios are of the CPU times of the same turn, so that others at work on the machine count less: median and
+quartiles of all turns, then the lowest and the highest median of a process. Aimed at: imports at most 1.05 times each other one."""
+TRANSPORTS_REASONS = """\
+Imports copy the least. `SELECT 1` passes between JavaScript and the module four times (one call of it, two reads, of which the second
+finds nothing, and a write); so it does over polling (signal, run, length, acknowledge), with two copies more in the module, and
+callbacks take the table and the trampoline module on the way. PostgreSQL's own work is nearly all of the time: what is left between
+the three is no more than what the place of code and memory makes from process to process, in either direction. The result leaves
+PostgreSQL in some 12,450 writes of 8 KiB, which imports and callbacks show to the host where they lie; over polling nobody takes output
+while the guest runs, so all of it is queued in its memory and copied twice more. COPY reads message by message over imports and
+callbacks; polling has to have all input before the guest runs, in a buffer that doubles. Parsing and storing the rows is most of that
+time, so there the difference is in the memory more than in the time (about 110 MiB are the table, in all three)."""
 
 
 def ms(seconds):
@@ -128,6 +149,84 @@ def measure_memory(args):
         yield 'memory', 'native: further idle session, same database', weigh(server, ['postgres'] * min(args.cells, 90))
 
 
+def quartiles(samples):
+    return statistics.quantiles(samples, n=4)
+
+
+def transports_row(runs):
+    """One workload on one engine: the turns of all processes. Ratios are of CPU times of one turn."""
+    row = {key: runs[0][key] for key in ('name', 'what', 'unit', 'engine')}
+    row |= {'processes': len(runs), 'turns': sum(len(run['transports'][0]['seconds']) for run in runs), 'transports': {}}
+    for transport in TRANSPORTS:
+        seconds, ratios, memory_bytes = [], [], []
+        for run in runs:
+            of = {t['transport']: t for t in run['transports']}
+            seconds += of[transport]['seconds']
+            ratios.append([imports / other for imports, other in zip(of['imports']['cpuSeconds'], of[transport]['cpuSeconds'])])
+            memory_bytes.append(of[transport]['memoryBytes'])
+        scale = {'µs': 1e6, 'ms': 1e3}[row['unit']]
+        row['transports'][transport] = {'quartiles': [round(q * scale, 3) for q in quartiles(seconds)],
+                                        'imports_ratio_quartiles': [round(q, 4) for q in quartiles(sum(ratios, []))],
+                                        'imports_ratio_of_processes': [round(statistics.median(r), 4) for r in ratios],
+                                        'memory_mib': round(max(memory_bytes) / 1024 / 1024, 1)}
+    return row
+
+
+def measure_transports(args):
+    """The three portable modules in one process of Node, several times: each process puts code and memory elsewhere."""
+    for node in args.nodes:
+        runs = {}
+        for number in range(args.processes):
+            command = [node, os.path.join(ROOT, 'bench', 'transports.js'), f'--turns={args.turns}', f'--first={number}']
+            with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, 'PGCELL_BUILD': args.build}) as process:
+                try:
+                    output, _ = process.communicate(timeout=900)
+                finally:
+                    process.kill()
+            if process.returncode != 0:
+                raise RuntimeError(f'{os.path.relpath(node, ROOT)}: exit status {process.returncode}')
+            for line in output.splitlines():
+                run = json.loads(line)
+                runs.setdefault(run['name'], []).append(run)
+        for each in runs.values():
+            yield transports_row(each)
+
+
+def transports_target(rows):
+    """By how much imports lose to another transport, where they lose most."""
+    ratios = [values['imports_ratio_quartiles'][1] for row in rows for name, values in row['transports'].items() if name != 'imports']
+    if not ratios:
+        return []
+    return [{'what': 'imports beside polling and callbacks, the worst', 'value': round(max(ratios), 3), 'limit': IMPORTS_RATIO_TARGET,
+             'unit': 'times', 'is_met': max(ratios) <= IMPORTS_RATIO_TARGET}]
+
+
+def print_transports(row):
+    print(f"  {row['what']}; {row['engine']}")
+    for name, t in row['transports'].items():
+        low, middle, high = t['quartiles']
+        ratios = t['imports_ratio_quartiles']
+        beside = '' if name == 'imports' else f'; imports {ratios[1]:.3f} times that ({ratios[0]:.3f} to {ratios[2]:.3f})'
+        print(f"    {name:<10} {middle:9.2f} {row['unit']} ({low:.2f} to {high:.2f}), memory {t['memory_mib']:.1f} MiB{beside}", flush=True)
+
+
+def transports_section(rows):
+    """Of docs/benchmarks.md."""
+    def spread_text(low, middle, high, digits):
+        return f'{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})'
+
+    def ratio_texts(name, t):
+        medians = t['imports_ratio_of_processes']
+        return ['', ''] if name == 'imports' else [spread_text(*t['imports_ratio_quartiles'], 3), f'{min(medians):.3f} to {max(medians):.3f}']
+
+    lines = ['## ' + TRANSPORTS_HEADING, '', TRANSPORTS_METHOD.format(**rows[0]), '']
+    lines += report.table(['', 'engine', 'transport', 'time', 'imports : this', 'processes', 'turns', 'memory at the end'], [
+        [row['what'], row['engine'], name, spread_text(*t['quartiles'], 2 if row['unit'] == 'µs' else 1) + f" {row['unit']}",
+         *ratio_texts(name, t), row['turns'], f"{t['memory_mib']:.1f} MiB"]
+        for row in rows for name, t in row['transports'].items()], right=(3, 4, 5, 6, 7))
+    return '\n'.join(lines + [TRANSPORTS_REASONS, '', ''])
+
+
 class Contest:
     """One workload on both servers, in turns."""
 
@@ -202,7 +301,7 @@ def parse_arguments():
     parser.add_argument('--build', default=os.path.join(ROOT, 'build'), help='build folder')
     parser.add_argument('--quick', action='store_true', help='half a minute to two: fewer rounds, a fifth of the rows')
     parser.add_argument('--rounds', type=int, help='rounds per workload after the warm-up (default 7; 3 if --quick)')
-    parser.add_argument('--part', action='append', choices=('start', 'connect', 'memory', 'queries'), help='only this part')
+    parser.add_argument('--part', action='append', choices=PARTS, help='only this part')
     parser.add_argument('--only', action='append', metavar='WORKLOAD', help='only this workload (implies --part queries)')
     parser.add_argument('--write-docs', action='store_true', help='write docs/benchmarks.md anew')
     args = parser.parse_args()
@@ -212,10 +311,15 @@ def parse_arguments():
     args.starts = 10 if args.quick else 20
     args.connections = 50 if args.quick else 100
     args.cells = 100
-    args.parts = ['queries'] if args.only else args.part or ['start', 'connect', 'memory', 'queries']
+    # every process has its own order of the modules
+    args.nodes, args.processes, args.turns = (NODES[:1], 1, 8) if args.quick else (NODES, 4, 10)
+    args.parts = ['queries'] if args.only else args.part or list(PARTS)
     if args.write_docs and (args.quick or args.only or args.part):
         parser.error('--write-docs needs the whole run')
-    for needed in ('pgcell', 'pgcell.img', 'native/install/bin/postgres', 'native/install/bin/pgbench'):
+    needs = ['pgcell', 'pgcell.img', 'native/install/bin/postgres', 'native/install/bin/pgbench']
+    if 'transports' in args.parts:
+        needs += ['pgcell.wasm', 'pgcell-polling.wasm', 'pgcell-callbacks.wasm', 'pgcell-trampoline.wasm']
+    for needed in needs:
         if not os.path.exists(os.path.join(args.build, needed)):
             parser.error(f'{needed} is missing in {os.path.relpath(args.build)}: run "make all peer" first')
     return args
@@ -226,7 +330,7 @@ def main():
     # ended like Ctrl-C, so that the servers are
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = {'machine': report.machine(), 'versions': report.versions(args.build), 'settings': report.settings(ROOT),
-               'options': {'rounds': args.rounds, 'factor': args.factor, 'quick': args.quick}, 'rows': [], 'queries': []}
+               'options': {'rounds': args.rounds, 'factor': args.factor, 'quick': args.quick}, 'rows': [], 'queries': [], 'transports': []}
     failures = 0
     for part, measure in (('start', measure_start), ('connect', measure_connections), ('memory', measure_memory)):
         if part not in args.parts:
@@ -247,10 +351,19 @@ def main():
             results['queries'].append(row)
             failures += 'error' in row or not row['is_same']
             report.print_query(row)
+    if 'transports' in args.parts:
+        print(f'\n{TRANSPORTS_HEADING}', flush=True)
+        try:
+            for row in measure_transports(args):
+                results['transports'].append(row)
+                print_transports(row)
+        except (OSError, RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
+            failures += 1
+            print(f'  FAILED: {error}', flush=True)
     results['machine']['load_at_end'] = round(os.getloadavg()[0], 1)
     results['geometric_mean'] = report.geometric_mean(results['queries'], 'ratio')
     results['geometric_mean_of_best'] = report.geometric_mean(results['queries'], 'best_ratio')
-    results['targets'] = report.targets(results)
+    results['targets'] = report.targets(results) + transports_target(results['transports'])
     report.print_targets(results)
 
     os.makedirs(os.path.join(args.build, 'bench'), exist_ok=True)
@@ -261,7 +374,8 @@ def main():
         return 1
     if args.write_docs:
         with open(os.path.join(ROOT, 'docs', 'benchmarks.md'), 'w', encoding='utf-8') as f:
-            f.write(report.document(results))
+            before, settings, after = report.document(results).partition('## Settings\n')
+            f.write(before + transports_section(results['transports']) + settings + after)
         print('bench: docs/benchmarks.md is written')
     return 0
 
