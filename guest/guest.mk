@@ -72,8 +72,8 @@ GUEST_PORTABLE_ONLY := port/single.c port/grow.c comm/stream.c cell/serve.c cell
 TRANSPORTS := imports polling callbacks
 GUEST_SOURCES := $(patsubst guest/%,%,$(wildcard guest/port/*.c guest/comm/*.c guest/vfs/*.c guest/cell/*.c))
 GUEST_COMMON := $(filter-out $(GUEST_NATIVE_ONLY) $(GUEST_PORTABLE_ONLY) $(TRANSPORTS:%=comm/%.c),$(GUEST_SOURCES))
-GUEST_NATIVE_OBJECTS := $(patsubst %.c,$(GUEST)/native/%.o,$(GUEST_COMMON) $(GUEST_NATIVE_ONLY) comm/imports.c) $(GUEST)/modules-table.o
-GUEST_PORTABLE_OBJECTS := $(patsubst %.c,$(GUEST)/portable/%.o,$(GUEST_COMMON) $(GUEST_PORTABLE_ONLY)) $(GUEST)/modules-table.o
+GUEST_NATIVE_OBJECTS := $(patsubst %.c,$(GUEST)/native/%.o,$(GUEST_COMMON) $(GUEST_NATIVE_ONLY) comm/imports.c) $(GUEST)/native/modules-table.o
+GUEST_PORTABLE_OBJECTS := $(patsubst %.c,$(GUEST)/portable/%.o,$(GUEST_COMMON) $(GUEST_PORTABLE_ONLY)) $(GUEST)/portable/modules-table.o
 
 PGLITE_BUFFER_SIZE ?= 65536
 GUEST_COMPILE = @mkdir -p $(dir $@) && ccache $(GUEST_CC) $(GUEST_CFLAGS) -I$(PG_WASM)/src/include -I$(PG_SOURCE)/src/include -MMD -MP -c $< -o $@
@@ -89,32 +89,39 @@ $(GUEST)/portable/%.o: GUEST_DEFINES += -DPGCELL_PORTABLE -DVFS_HOST_MOUNTS=0 -D
 $(GUEST)/portable/%.o: guest/%.c $(PG_WASM)/compiled guest/guest.mk
 	$(GUEST_COMPILE)
 
-$(GUEST)/modules-table.c: guest/port/modules.sh $(PG_WASM)/compiled
+# the C functions of PostgreSQL's regression tests, which run natively, are only there
+$(GUEST)/native/objects.txt $(GUEST)/native/modules.txt: WITHOUT := nothing
+$(GUEST)/portable/objects.txt $(GUEST)/portable/modules.txt: WITHOUT := src/test/regress/
+$(foreach link,native portable,$(GUEST)/$(link)/objects.txt $(GUEST)/$(link)/modules.txt): $(PG_WASM)/compiled
 	@mkdir -p $(dir $@)
-	@guest/port/modules.sh $$(cat $(PG_WASM)/modules.txt) >$@.tmp && mv $@.tmp $@
+	@grep -v $(WITHOUT) $(PG_WASM)/$(notdir $@) >$@
 
-$(GUEST)/modules-table.o: $(GUEST)/modules-table.c guest/port/modules.h
+$(GUEST)/%/modules-table.c: $(GUEST)/%/modules.txt guest/port/modules.sh
+	@guest/port/modules.sh $$(cat $<) >$@.tmp && mv $@.tmp $@
+
+.PRECIOUS: $(GUEST)/%/modules-table.c
+$(GUEST)/%/modules-table.o: $(GUEST)/%/modules-table.c guest/port/modules.h
 	@ccache $(GUEST_CC) $(GUEST_CFLAGS) -Iguest/port -c $< -o $@
 
 -include $(wildcard $(GUEST)/*/*/*.d)
 
 GUEST_LIB := $(TOOLS)/wasi/usr/lib/wasm32-wasi
-# usage: $(call GUEST_LINK,objects,bytes of stack,last object): ours come first, so that libc's versions of what we define are not taken
-GUEST_LINK = wasm-ld-19 $(1) @$(PG_WASM)/objects.txt $(GUEST_LIB)/crt1-reactor.o -L$(GUEST_LIB) -lc -lm -lsetjmp \
-	$$(clang-19 --print-resource-dir)/lib/wasi/libclang_rt.builtins-wasm32.a $(3) \
-	--entry=_initialize --stack-first -z stack-size=$(2) --fatal-warnings \
+# usage: $(call GUEST_LINK,native|portable,objects,bytes of stack,last object): ours come first, so that libc's versions of what we define are not taken
+GUEST_LINK = wasm-ld-19 $(2) @$(GUEST)/$(1)/objects.txt $(GUEST_LIB)/crt1-reactor.o -L$(GUEST_LIB) -lc -lm -lsetjmp \
+	$$(clang-19 --print-resource-dir)/lib/wasi/libclang_rt.builtins-wasm32.a $(4) \
+	--entry=_initialize --stack-first -z stack-size=$(3) --fatal-warnings \
 	--wrap=stat --wrap=lstat --wrap=fstat --wrap=fcntl --wrap=chmod --wrap=fchmod
 
-$(BUILD)/guest/native.wasm: $(GUEST_NATIVE_OBJECTS) $(PG_WASM)/compiled guest/guest.mk scripts/check-imports.sh
+$(BUILD)/guest/native.wasm: $(GUEST_NATIVE_OBJECTS) $(GUEST)/native/objects.txt guest/guest.mk scripts/check-imports.sh
 	$(SAY) 'linking the guest for the native host'
-	@$(call GUEST_LINK,$(GUEST_NATIVE_OBJECTS),8388608) --max-memory=4294967296 --wrap=pg_comp_crc32c_sb8 -o $@.tmp
+	@$(call GUEST_LINK,native,$(GUEST_NATIVE_OBJECTS),8388608) --max-memory=4294967296 --wrap=pg_comp_crc32c_sb8 -o $@.tmp
 	@scripts/check-imports.sh $@.tmp native
 	@mv $@.tmp $@
 
 # The transport comes last: then the three modules' memory is the same, and one image fits all.
-$(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm): $(BUILD)/guest/portable-%.wasm: $(GUEST_PORTABLE_OBJECTS) $(GUEST)/portable/comm/%.o $(PG_WASM)/compiled guest/guest.mk scripts/check-imports.sh
+$(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm): $(BUILD)/guest/portable-%.wasm: $(GUEST_PORTABLE_OBJECTS) $(GUEST)/portable/comm/%.o $(GUEST)/portable/objects.txt guest/guest.mk scripts/check-imports.sh
 	$(SAY) 'linking the portable module, transport: $*'
-	@$(call GUEST_LINK,$(GUEST_PORTABLE_OBJECTS),1048576,$(GUEST)/portable/comm/$*.o) --max-memory=4026531840 --strip-all \
+	@$(call GUEST_LINK,portable,$(GUEST_PORTABLE_OBJECTS),1048576,$(GUEST)/portable/comm/$*.o) --max-memory=4026531840 --strip-all \
 		--export-table --growable-table --export=__heap_base -o $@.tmp
 	@scripts/check-imports.sh $@.tmp $*
 	@mv $@.tmp $@
@@ -156,3 +163,9 @@ $(MODULES): $(BUILD)/guest/modules ;
 $(BUILD)/pgcell-trampoline.wasm: guest/trampoline/trampoline.c $(TOOLS)/versions
 	@mkdir -p $(BUILD)
 	@clang-19 --target=wasm32 -O2 -nostdlib -Wall -Wextra -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=1024 -o $@ $<
+
+# ---- the polling module made with Asyncify, whose guest can wait inside a command in any engine; optional, see docs/contract.md ----
+
+$(BUILD)/pgcell-asyncify.wasm: $(BUILD)/pgcell-polling.wasm guest/image/asyncify.sh $(TOOLS)/versions
+	$(SAY) 'making the polling module with Asyncify (2 minutes)'
+	@guest/image/asyncify.sh $(TOOLS) $< $@

@@ -17,7 +17,7 @@ $(CONFORMANCE)/node_modules/.package-lock.json: $(CONFORMANCE)/package-lock.json
 js/dist/index.js: js/node_modules/.package-lock.json js/tsconfig.json $(wildcard js/src/*.ts)
 	@cd js && $(TSC) -p tsconfig.json && touch dist/index.js
 
-.PHONY: js check-js check-conformance
+.PHONY: js check-js check-conformance check-asyncify
 js: js/dist/index.js ## the npm package
 
 check-js: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json
@@ -28,3 +28,7 @@ check-js: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json
 check-conformance: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json $(MODULES) $(BUILD)/pgcell-trampoline.wasm
 	$(SAY) 'the three transports in four engines'
 	@timeout 1500 $(NODE) $(CONFORMANCE)/engines.js
+
+check-asyncify: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json $(BUILD)/pgcell-asyncify.wasm ## build and test the module made with Asyncify
+	$(SAY) 'the polling transport made with Asyncify, in four engines'
+	@timeout 1500 $(NODE) $(CONFORMANCE)/engines.js --transport=asyncify

@@ -178,7 +178,7 @@ reread_control_file(void)
 	ControlFileData *current = get_controlfile(DataDir, &is_intact);
 
 	if (!is_intact)
-		ereport(PANIC, errmsg("incorrect checksum in control file"));
+		ereport(FATAL, errmsg("incorrect checksum in control file"));
 	memcpy(shared, current, sizeof *shared);
 }
 

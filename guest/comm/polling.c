@@ -327,6 +327,7 @@ pglite_transport_flush(void)
 
 /*
  * WASI's sched_yield() is where a host that can suspend us (Asyncify) looks after the buffers; for others it does nothing.
+ * Who is to answer gets to see the question first: before waiting for input, output is the host's turn.
  */
 bool
 pglite_transport_wait(bool for_output)
@@ -336,6 +337,8 @@ pglite_transport_wait(bool for_output)
 
 	if (!have_buffers())
 		return false;
+	if (!for_output)
+		pglite_polling_flush();
 	before = POLLING->kept.shown;
 	operation = SHARED->control.operation;
 	SHARED->control.operation = for_output ? PGLITE_OPERATION_WRITING : PGLITE_OPERATION_READING;

@@ -154,7 +154,7 @@ export const ControlField = {
   /** `CONTROL_MAGIC` */
   MAGIC: 0,
   BUFFER_SIZE: 4,
-  /** 0 none, 1 reading, 2 writing, 3 running */
+  /** See `Operation`. */
   OPERATION: 8,
   /** The last status of `interactive_one` or `pgl_backend`. */
   STATUS: 12,
@@ -167,6 +167,9 @@ export const ControlField = {
   /** How many calls were refused. */
   ERRORS: 28,
 } as const;
+
+/** What the guest is doing, see `ControlField.OPERATION`. */
+export const Operation = { NONE: 0, READING: 1, WRITING: 2, RUNNING: 3 } as const;
 
 /** "PGC1" in memory. */
 export const CONTROL_MAGIC = 0x31434750;

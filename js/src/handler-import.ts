@@ -2,7 +2,7 @@
 import type { TransportImports } from './contract.ts';
 import type { HandlerOptions } from './handler.ts';
 import { StreamHandler } from './handler-stream.ts';
-import { PGliteWaitingHandler } from './handler-waiting.ts';
+import { PGliteWaitingHandler } from './handler-jspi.ts';
 import type { WaitingHandlerOptions } from './handler-waiting.ts';
 
 /** A handler for `pgcell.wasm`; see `SyncHandler` for its methods. */

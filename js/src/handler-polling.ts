@@ -1,8 +1,10 @@
 /** The polling transport: no imports, two buffers in the guest's memory, chunks of them acknowledged one by one. */
 import { BufferField, Status } from './contract.ts';
 import type { PollingExports } from './contract.ts';
+import { PGliteWaitingPollingHandler } from './handler-asyncify.ts';
 import { SyncHandler } from './handler.ts';
 import type { HandlerOptions } from './handler.ts';
+import type { WaitingHandlerOptions } from './handler-waiting.ts';
 
 /**
  * A handler for `pgcell-polling.wasm`; see `SyncHandler` for its methods. All input is given before the guest runs, and output is taken
@@ -68,7 +70,14 @@ export class PGlitePollingHandler extends SyncHandler<'polling'> {
   }
 }
 
-/** Makes a handler for one instance of `pgcell-polling.wasm`. */
-export function createPGlitePollingHandler(options?: HandlerOptions): PGlitePollingHandler {
-  return new PGlitePollingHandler(options);
+/**
+ * Makes a handler for one instance of `pgcell-polling.wasm`. With `wait: true` it is one for `pgcell-asyncify.wasm`: its calls return
+ * promises, and the guest waits for input that is not there yet and for a reader that is slow, in any engine.
+ */
+export function createPGlitePollingHandler(options: WaitingHandlerOptions & { readonly wait: true }): PGliteWaitingPollingHandler;
+export function createPGlitePollingHandler(options?: HandlerOptions & { readonly wait?: false }): PGlitePollingHandler;
+export function createPGlitePollingHandler(
+  options: (HandlerOptions & { readonly wait?: false }) | (WaitingHandlerOptions & { readonly wait: true }) = {},
+): PGlitePollingHandler | PGliteWaitingPollingHandler {
+  return options.wait ? new PGliteWaitingPollingHandler(options) : new PGlitePollingHandler(options);
 }

@@ -1,27 +1,14 @@
 /**
- * The import transport under JSPI (JavaScript Promise Integration): the guest is suspended while it reads input that is still to come or
- * writes to a reader that is slow. Optional; the same module as without.
+ * What the handlers have in common whose guest waits inside a call, while input is still to come or a reader is slow: under JSPI over
+ * the import transport (handler-jspi.ts), or made with Asyncify over the polling transport (handler-asyncify.ts).
  *
  *     const handler = createPGliteImportHandler({ wait: true, onOutput: async (chunk) => { await socket.write(chunk); } });
  *     await handler.exec(async function* () { yield copyStatement; yield* rowsThatAreStillToCome; }());
  */
-import { Errno } from './contract.ts';
-import type { GuestExports, TransportImports } from './contract.ts';
+import type { Transport } from './contract.ts';
 import { checkTaken, GuestHandler } from './handler.ts';
 import type { BackendMessage } from './protocol-backend.ts';
 import type { Input } from './queue.ts';
-
-interface Jspi {
-  readonly Suspending: new <F extends (...args: never[]) => unknown>(work: F) => F;
-  readonly promising: <A extends unknown[]>(entry: (...args: A) => number) => (...args: A) => Promise<number>;
-}
-
-const engine = WebAssembly as unknown as Partial<Jspi>;
-
-/** Whether this engine has JSPI, so that a guest can wait. */
-export function canWait(): boolean {
-  return typeof engine.Suspending === 'function' && typeof engine.promising === 'function';
-}
 
 export interface WaitingHandlerOptions {
   /**
@@ -32,53 +19,24 @@ export interface WaitingHandlerOptions {
   readonly onOutput?: (chunk: Uint8Array) => number | undefined | void | Promise<number | undefined | void>;
 }
 
-interface Entries {
-  readonly pgl_backend: () => Promise<number>;
-  readonly interactive_one: (length: number, firstByte: number) => Promise<number>;
-  readonly pgcell_flush: () => Promise<number>;
-  readonly pgl_shutdown: () => Promise<number>;
-}
+/** Whether it is there at once or later. */
+export type Sooner<T> = T | Promise<T>;
 
 /**
- * A handler for `pgcell.wasm` whose guest can wait. A call ends when its input has: bytes and iterables end by themselves, an open
- * input (a call without one) with `endInput`.
+ * A handler whose guest can wait. A call ends when its input has: bytes and iterables end by themselves, an open input (a call without
+ * one) with `endInput`.
  */
-export class PGliteWaitingHandler extends GuestHandler<'imports'> {
-  override readonly transport = 'imports';
-  /** What the guest imports from `env`. */
-  readonly imports: TransportImports;
+export abstract class WaitingHandler<T extends Transport> extends GuestHandler<T> {
   readonly #onOutput: WaitingHandlerOptions['onOutput'];
-  readonly #jspi: Jspi;
-  #entries: Entries | undefined;
   #source: AsyncIterator<Uint8Array> | undefined;
   /** Whether `pushInput` may still bring bytes for the call that is running. */
   #isOpen = false;
   #hasHungUp = false;
   #wake: (() => void) | undefined;
 
-  constructor(options: WaitingHandlerOptions = {}) {
+  constructor(options: WaitingHandlerOptions) {
     super();
-    if (!canWait()) {
-      throw new TypeError('this engine can not suspend WebAssembly (JSPI): a handler with wait: true does not work here');
-    }
     this.#onOutput = options.onOutput;
-    this.#jspi = engine as Jspi;
-    this.imports = {
-      pglite_js_read: new this.#jspi.Suspending((ptr: number, maxLength: number) => this.#read(ptr >>> 0, maxLength >>> 0)),
-      pglite_js_write: new this.#jspi.Suspending((ptr: number, length: number) => this.#write(ptr >>> 0, length >>> 0)),
-    } as unknown as TransportImports;
-  }
-
-  override setModule(module: WebAssembly.Instance | WebAssembly.Exports): void {
-    super.setModule(module);
-    const exports: GuestExports = this.liveExports();
-    const { promising } = this.#jspi;
-    this.#entries = {
-      pgl_backend: promising(exports.pgl_backend),
-      interactive_one: promising(exports.interactive_one),
-      pgcell_flush: promising(exports.pgcell_flush),
-      pgl_shutdown: promising(exports.pgl_shutdown),
-    };
   }
 
   /** Adds to the input of the call that is running, which waits for it, or of the next one. */
@@ -109,7 +67,7 @@ export class PGliteWaitingHandler extends GuestHandler<'imports'> {
     this.begin();
     this.clearOutput();
     this.#hasHungUp = false;
-    await this.#call('pgl_backend', input, (entries) => entries.pgl_backend());
+    await this.#call('pgl_backend', input, () => this.enterSession());
     return this.getMessages();
   }
 
@@ -127,19 +85,29 @@ export class PGliteWaitingHandler extends GuestHandler<'imports'> {
   /** As `exec`, leaving the output where it is. @returns bits of `Status` @throws as `SyncHandler.run` */
   async run(input?: Input | AsyncIterable<Uint8Array>): Promise<number> {
     this.begin();
-    return this.#call('interactive_one', input, (entries) => entries.interactive_one(this.input.available, -1));
+    return this.#call('interactive_one', input, () => this.enterInput());
   }
 
   /** Offers output again that `onOutput` did not take. @returns bits of `Status` @throws as `run` */
   async flush(): Promise<number> {
     this.begin();
-    return this.#call('pgcell_flush', [], (entries) => entries.pgcell_flush());
+    return this.#call('pgcell_flush', [], () => this.enterFlush());
   }
 
   /** Ends the session with a checkpoint. Nothing can be run afterwards. @throws GuestError */
   async shutdown(): Promise<void> {
     this.begin();
-    await this.#call('pgl_shutdown', [], (entries) => entries.pgl_shutdown());
+    await this.#call('pgl_shutdown', [], () => this.enterShutdown());
+  }
+
+  /** Each runs one entry of the guest with the input that there is and that is still to come; a status. */
+  protected abstract enterSession(): Promise<number>;
+  protected abstract enterInput(): Promise<number>;
+  protected abstract enterFlush(): Promise<number>;
+  protected abstract enterShutdown(): Promise<number>;
+
+  protected get hasHungUp(): boolean {
+    return this.#hasHungUp && !this.hasFailed;
   }
 
   protected override clearHost(): void {
@@ -148,11 +116,11 @@ export class PGliteWaitingHandler extends GuestHandler<'imports'> {
   }
 
   /** Runs an entry; `begin` was called. */
-  async #call(name: string, input: Input | AsyncIterable<Uint8Array> | undefined, work: (entries: Entries) => Promise<number>): Promise<number> {
+  async #call(name: string, input: Input | AsyncIterable<Uint8Array> | undefined, work: () => Promise<number>): Promise<number> {
     let status: number;
     try {
       this.#setInput(input);
-      status = await work(this.#entries!);
+      status = await work();
     } catch (error) {
       throw this.die(name, error);
     } finally {
@@ -181,19 +149,23 @@ export class PGliteWaitingHandler extends GuestHandler<'imports'> {
     }
   }
 
-  #read(start: number, max: number): number | Promise<number> {
+  /**
+   * Moves at most `max` bytes of input to `start` of the guest's memory, waiting for some if there will be any. How many, 0 when there
+   * are no more; never throws.
+   */
+  protected give(start: number, max: number): Sooner<number> {
     try {
       const size = this.input.read(this.memory.bytes, start, max);
       if (size > 0) {
         return size;
       }
       if (this.#source !== undefined || this.#isOpen) {
-        return this.#more().then(() => this.#read(start, max));
+        return this.#more().then(() => this.give(start, max));
       }
     } catch (error) {
       this.#giveUp(error);
     }
-    return this.#hasHungUp && !this.hasFailed ? -Errno.EPIPE : 0;
+    return 0;
   }
 
   /** Resolves when there is more input, or its end. Never rejects. */
@@ -230,7 +202,8 @@ export class PGliteWaitingHandler extends GuestHandler<'imports'> {
     wake?.();
   }
 
-  #write(start: number, size: number): number | Promise<number> {
+  /** Gives `size` bytes at `start` of the guest's memory to the host. How many it took; never throws. */
+  protected take(start: number, size: number): Sooner<number> {
     try {
       const { bytes } = this.memory;
       if (start + size > bytes.length) {

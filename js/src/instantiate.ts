@@ -1,14 +1,15 @@
 /** Puts a compiled module, a handler and WASI together. Compiles nothing: Workers get their modules compiled. */
 import { ContractError } from './contract.ts';
 import type { ExportsOfTransport } from './contract.ts';
+import { PGliteWaitingPollingHandler } from './handler-asyncify.ts';
 import { PGliteCallbackHandler } from './handler-callback.ts';
 import { PGliteImportHandler } from './handler-import.ts';
+import { PGliteWaitingHandler } from './handler-jspi.ts';
 import { PGlitePollingHandler } from './handler-polling.ts';
-import { PGliteWaitingHandler } from './handler-waiting.ts';
 import { createWasi } from './wasi.ts';
 import type { Wasi, WasiOptions } from './wasi.ts';
 
-export type Handler = PGliteImportHandler | PGliteWaitingHandler | PGlitePollingHandler | PGliteCallbackHandler;
+export type Handler = PGliteImportHandler | PGliteWaitingHandler | PGlitePollingHandler | PGliteWaitingPollingHandler | PGliteCallbackHandler;
 
 export interface InstantiateOptions extends WasiOptions {
   /** `pgcell-trampoline.wasm`, compiled; the callbacks transport needs it. */
@@ -27,7 +28,8 @@ export interface Guest<H extends Handler> {
 /**
  * Makes an instance: a database of its own, in which no session has begun (see the handler's `start`).
  *
- * @param module `pgcell.wasm`, `pgcell-polling.wasm` or `pgcell-callbacks.wasm`, as the handler wants it; can be used for many instances
+ * @param module `pgcell.wasm`, `pgcell-polling.wasm`, `pgcell-asyncify.wasm` or `pgcell-callbacks.wasm`, as the handler wants it; can be
+ *   used for many instances
  * @param handler a new one; belongs to the instance from now on
  * @throws ContractError for a module of another version, another transport, or without a cluster; WebAssembly.LinkError when the
  *   module wants an import that is not there, which it names
@@ -39,7 +41,7 @@ export async function instantiate<H extends Handler>(
 ): Promise<Guest<H>> {
   const wasi = createWasi(options);
   const instance = await WebAssembly.instantiate(module, {
-    wasi_snapshot_preview1: wasi.imports,
+    wasi_snapshot_preview1: handler instanceof PGliteWaitingPollingHandler ? { ...wasi.imports, ...handler.wasiImports } : wasi.imports,
     env: handler.imports as WebAssembly.ModuleImports,
   });
   wasi.setMemory(instance.exports['memory'] as WebAssembly.Memory);

@@ -3,6 +3,7 @@
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { VARIANTS } from './modules.js';
 
 const here = new URL('.', import.meta.url).pathname;
 const TIMEOUT_MS = 600_000;
@@ -14,6 +15,9 @@ const ENGINES = {
   bun: ['node_modules/bun/bin/bun'],
 };
 const only = process.env.ENGINES?.split(/[ ,]+/);
+const isTransport = (/** @type {string} */ option) => option.startsWith('--transport=');
+const chosen = process.argv.slice(2).filter(isTransport);
+const options = process.argv.slice(2).filter((option) => !isTransport(option));
 
 /** @param {string} name @param {string[]} command @returns {Promise<boolean>} whether it passed */
 function run(name, command) {
@@ -50,8 +54,8 @@ for (const [name, command] of Object.entries(ENGINES)) {
     continue;
   }
   found++;
-  for (const transport of ['imports', 'polling', 'callbacks']) {
-    failed += Number(!(await run(name, [...command, 'run.js', `--transport=${transport}`, ...process.argv.slice(2)])));
+  for (const transport of chosen.length > 0 ? chosen : VARIANTS.map((variant) => `--transport=${variant}`)) {
+    failed += Number(!(await run(name, [...command, 'run.js', transport, ...options])));
   }
   const flags = name.startsWith('node') ? ['--disallow-code-generation-from-strings'] : [];
   failed += Number(!(await run(name, [...command, ...flags, 'no-code-generation.js'])));

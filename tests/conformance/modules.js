@@ -1,23 +1,36 @@
 // The modules under test, compiled; for Node and Bun. PGCELL_BUILD is the folder they are in.
 
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 
-/** @typedef {import('./driver.js').Transport} Transport */
+/**
+ * A transport, or a variant of one: `asyncify` is the polling transport in a module whose guest can wait.
+ *
+ * @typedef {import('./driver.js').Transport | 'asyncify'} Variant
+ */
 
 const BUILD = process.env.PGCELL_BUILD ?? new URL('../../build', import.meta.url).pathname;
 
-const FILES = { imports: 'pgcell.wasm', polling: 'pgcell-polling.wasm', callbacks: 'pgcell-callbacks.wasm' };
+const FILES = {
+  imports: 'pgcell.wasm',
+  polling: 'pgcell-polling.wasm',
+  callbacks: 'pgcell-callbacks.wasm',
+  asyncify: 'pgcell-asyncify.wasm',
+};
 
-export const TRANSPORTS = /** @type {Transport[]} */ (Object.keys(FILES));
+export const VARIANTS = /** @type {Variant[]} */ (Object.keys(FILES));
+
+/** Whether the module was built: one is optional (make check-asyncify). @param {Variant} variant */
+export const isThere = (variant) => variant !== 'asyncify' || existsSync(`${BUILD}/${FILES[variant]}`);
 
 /** @param {string} name */
 const compile = async (name) => WebAssembly.compile(await readFile(`${BUILD}/${name}`));
 
-/** @param {Transport} transport @returns {Promise<import('./driver.js').Modules>} */
-export async function loadModules(transport) {
+/** @param {Variant} variant @returns {Promise<import('./driver.js').Modules>} */
+export async function loadModules(variant) {
   return {
-    transport,
-    module: await compile(FILES[transport]),
-    trampoline: transport === 'callbacks' ? await compile('pgcell-trampoline.wasm') : undefined,
+    transport: variant === 'asyncify' ? 'polling' : variant,
+    module: await compile(FILES[variant]),
+    trampoline: variant === 'callbacks' ? await compile('pgcell-trampoline.wasm') : undefined,
   };
 }

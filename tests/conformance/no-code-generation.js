@@ -2,10 +2,10 @@
 // Worker gets them from outside; then everything that compiles is replaced by functions that throw, and only then is our code loaded.
 // Node is to be run with --disallow-code-generation-from-strings (the test checks that it may not).
 
-import { loadModules, TRANSPORTS } from './modules.js';
+import { isThere, loadModules, VARIANTS } from './modules.js';
 import { value } from './answers.js';
 
-const modules = await Promise.all(TRANSPORTS.map(loadModules));
+const modules = await Promise.all(VARIANTS.filter(isThere).map(loadModules));
 
 /** @param {string} name */
 const forbid = (name) =>

@@ -1,16 +1,19 @@
-// The import transport under JSPI: the guest waits inside a call. Only in engines that have it.
+// The guest waits inside a call: under JSPI over the import transport, where the engine has it; over the polling transport in a module
+// made with Asyncify.
 
 import { equal, ok } from './assert.js';
 import { all, errors, ready, rows, tags, types, value } from './answers.js';
 
 /**
- * @typedef {import('../../js/dist/index.js').PGliteWaitingHandler} WaitingHandler
+ * @typedef {import('../../js/dist/index.js').PGliteWaitingHandler | import('../../js/dist/index.js').PGliteWaitingPollingHandler} WaitingHandler
  * @typedef {import('../../js/dist/index.js').WaitingHandlerOptions} WaitingHandlerOptions
  */
 
 /** @param {import('./suite.js').Context} context @param {WaitingHandlerOptions} [options] */
 async function openWaiting({ pgcell, modules }, options = {}) {
-  const handler = pgcell.createPGliteImportHandler({ ...options, wait: true });
+  const make = modules.transport === 'polling' ? pgcell.createPGlitePollingHandler : pgcell.createPGliteImportHandler;
+  /** @type {WaitingHandler} */
+  const handler = make({ ...options, wait: true });
   const { exports } = await pgcell.instantiate(modules.module, handler);
   const messages = await handler.start(pgcell.serialize.startup({ user: 'postgres', database: 'postgres' }));
   return { handler, exports, messages };
@@ -43,7 +46,7 @@ function collector(pgcell) {
 /** @type {import('./suite.js').Case[]} */
 export const waitingCases = [
   {
-    name: 'JSPI: queries, errors and sessions as without',
+    name: 'waiting: queries, errors and sessions as without',
     needsWaiting: true,
     async run(context) {
       const { handler, messages } = await openWaiting(context);
@@ -61,7 +64,7 @@ export const waitingCases = [
     },
   },
   {
-    name: 'JSPI: COPY in whose data come after CopyInResponse',
+    name: 'waiting: COPY in whose data come after CopyInResponse',
     needsWaiting: true,
     async run(context) {
       const { serialize } = context.pgcell;
@@ -86,7 +89,7 @@ export const waitingCases = [
     },
   },
   {
-    name: 'JSPI: an open input is fed while the guest waits',
+    name: 'waiting: an open input is fed while the guest waits',
     needsWaiting: true,
     async run(context) {
       const { serialize } = context.pgcell;
@@ -114,7 +117,7 @@ export const waitingCases = [
     },
   },
   {
-    name: 'JSPI: COPY in whose input ends without its end is an error',
+    name: 'waiting: COPY in whose input ends without its end is an error',
     needsWaiting: true,
     async run(context) {
       const { serialize } = context.pgcell;
@@ -131,7 +134,7 @@ export const waitingCases = [
     },
   },
   {
-    name: 'JSPI: a client that hangs up while the guest waits',
+    name: 'waiting: a client that hangs up while the guest waits',
     needsWaiting: true,
     async run(context) {
       const { serialize, Status } = context.pgcell;
@@ -147,7 +150,7 @@ export const waitingCases = [
     },
   },
   {
-    name: 'JSPI: a slow reader holds the guest back',
+    name: 'waiting: a slow reader holds the guest back',
     needsWaiting: true,
     async run(context) {
       const { serialize } = context.pgcell;
@@ -174,22 +177,25 @@ export const waitingCases = [
     },
   },
   {
-    name: 'JSPI: a suspended guest refuses other calls, and a query can be cancelled meanwhile',
+    name: 'waiting: a suspended guest refuses other calls, and a query can be cancelled meanwhile',
     needsWaiting: true,
     async run(context) {
       const { serialize, Errno, GuestError } = context.pgcell;
       const { handler, exports } = await openWaiting(context);
+      await handler.exec(serialize.query('create table t (a int)'));
       const session = handler.run();
+      handler.pushInput(serialize.query('copy t from stdin'));
       await pause();
       equal(exports.interactive_one(0, -1), -Errno.EBUSY);
       equal(exports.pgl_backend(), -Errno.EBUSY);
       const code = await handler.exec(serialize.query('select 1')).catch((error) => error instanceof GuestError && error.code);
       equal(code, 'EBUSY');
+      handler.pushInput(serialize.copyDone());
       handler.endInput();
       equal(await session, 0);
+      equal(tags(handler.getMessages()), ['COPY 0']);
       equal(value(await handler.exec(serialize.query('select 1'))), '1');
 
-      await handler.exec(serialize.query('create table t (a int)'));
       const messages = await handler.exec(
         (async function* () {
           yield serialize.query('copy t from stdin');
@@ -206,7 +212,7 @@ export const waitingCases = [
     },
   },
   {
-    name: 'JSPI: errors of the host pass round the guest',
+    name: 'waiting: errors of the host pass round the guest',
     needsWaiting: true,
     async run(context) {
       const { serialize } = context.pgcell;

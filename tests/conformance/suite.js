@@ -6,6 +6,7 @@ import { equal, ok } from './assert.js';
 import { all, copied, errors, ready, rows, tags, types, value } from './answers.js';
 import { badCases } from './suite-bad.js';
 import { bigCases } from './suite-big.js';
+import { fileCases } from './suite-files.js';
 import { sessionCases } from './suite-sessions.js';
 import { waitingCases } from './suite-waiting.js';
 
@@ -472,14 +473,16 @@ function messageEnds(bytes) {
 }
 
 /**
- * The cases for a transport in this engine.
+ * The cases for a transport, or its variant, in this engine.
  *
- * @param {Transport} transport
+ * @param {import('./modules.js').Variant} variant
  * @param {boolean} canWait whether the engine has JSPI
  * @returns {Case[]}
  */
-export function cases(transport, canWait) {
-  return [...basicCases, ...sessionCases, ...badCases, ...waitingCases, ...bigCases].filter(
-    ({ transports, needsWaiting }) => (transports?.includes(transport) ?? true) && (!needsWaiting || (canWait && transport === 'imports')),
+export function cases(variant, canWait) {
+  const transport = variant === 'asyncify' ? 'polling' : variant;
+  const isWaiting = variant === 'asyncify' || (variant === 'imports' && canWait);
+  return [...basicCases, ...sessionCases, ...fileCases, ...badCases, ...waitingCases, ...bigCases].filter(
+    ({ transports, needsWaiting }) => (transports?.includes(transport) ?? true) && (!needsWaiting || isWaiting),
   );
 }

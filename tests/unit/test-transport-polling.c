@@ -634,6 +634,17 @@ static void test_waiting_in_a_host_that_does_nothing_ends(void **state)
 	assert_false(pglite_transport_wait(true)); /* input is no room for output */
 }
 
+/* What the input will answer (CopyInResponse) may fill no buffer. */
+static void test_output_is_shown_before_waiting_for_input(void **state)
+{
+	(void)state;
+	assert_int_equal(pglite_polling_write("abc", 3), 3);
+	assert_false(pglite_transport_wait(true));
+	assert_int_equal(pglite_get_output_length(), 0);
+	assert_false(pglite_transport_wait(false));
+	assert_int_equal(pglite_get_output_length(), 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
 
 int main(void)
@@ -655,6 +666,7 @@ int main(void)
 		TEST(test_counters_outlive_a_reset_of_the_memory),
 		TEST(test_a_new_client_finds_empty_buffers),
 		TEST(test_waiting_in_a_host_that_does_nothing_ends),
+		TEST(test_output_is_shown_before_waiting_for_input),
 		TEST(test_random_exchanges_lose_nothing),
 	};
 
