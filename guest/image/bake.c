@@ -81,26 +81,27 @@ u32 w2c_env_pglite_js_write(struct w2c_env *e, u32 from, u32 length)
 
 /* ---- steps ---- */
 
-static u32 to_guest(const void *data, size_t len)
-{
-	u32 at = w2c_cell_pgcell_alloc(&cell, (u32)len + 1);
+/* Between FILES and BASE there is room for what the guest is shown: it is no part of the image. */
+#define PATH_AT PGCELL_FILES_END
+#define CONTENT_AT (PATH_AT + PAGE)
 
-	if (at) {
-		memcpy(guest_memory() + at, data, len);
-		guest_memory()[at + len] = 0;
-	}
-	return at;
+static bool show(u32 at, const void *data, size_t len)
+{
+	if (len >= PGCELL_BASE_START - CONTENT_AT)
+		return false;
+	memcpy(guest_memory() + at, data, len);
+	guest_memory()[at + len] = 0;
+	return true;
 }
 
 static int import_one(void *arg, const char *target, const void *data, size_t len, uint32_t mode)
 {
-	u32 path = to_guest(target, strlen(target)), content = to_guest(data ? data : "", len), rc = 48;
+	u32 rc = 48;
 
 	(void)arg;
-	if (path && content)
-		rc = data ? w2c_cell_pgcell_import_file(&cell, path, content, (u32)len, mode) : w2c_cell_pgcell_import_dir(&cell, path);
-	w2c_cell_pgcell_free(&cell, path);
-	w2c_cell_pgcell_free(&cell, content);
+	if (strlen(target) < PAGE && show(PATH_AT, target, strlen(target)) && show(CONTENT_AT, data ? data : "", len))
+		rc = data ? w2c_cell_pgcell_import_file(&cell, PATH_AT, CONTENT_AT, (u32)len, mode)
+			  : w2c_cell_pgcell_import_dir(&cell, PATH_AT);
 	if (rc != 0)
 		fprintf(stderr, "pgcell bake: %s: WASI error %u\n", target, rc);
 	return rc == 0 ? 0 : -1;
@@ -209,12 +210,12 @@ static u32 private_end(const u8 *private_copy, u32 bytes)
 /* Its end is zero. */
 static int keep_shared_memory(void)
 {
-	u32 end = PGCELL_SHMEM_END, path = to_guest(PGCELL_SHMEM_FILE, sizeof PGCELL_SHMEM_FILE - 1), rc = 48;
+	u32 end = PGCELL_SHMEM_END, rc = 48;
 
 	while (end > PGCELL_SHMEM_START && guest_memory()[end - 1] == 0)
 		end--;
-	if (path && w2c_cell_pgcell_import_rebase(&cell) == 0)
-		rc = w2c_cell_pgcell_import_file(&cell, path, PGCELL_SHMEM_START, end - PGCELL_SHMEM_START, 0400);
+	if (show(PATH_AT, PGCELL_SHMEM_FILE, sizeof PGCELL_SHMEM_FILE - 1) && w2c_cell_pgcell_import_rebase(&cell) == 0)
+		rc = w2c_cell_pgcell_import_file(&cell, PATH_AT, PGCELL_SHMEM_START, end - PGCELL_SHMEM_START, 0400);
 	(void)w2c_cell_pgcell_import_end(&cell);
 	return rc == 0 ? 0 : fail(PGCELL_SHMEM_FILE, "could not be written");
 }
