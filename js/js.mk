@@ -15,15 +15,19 @@ $(CONFORMANCE)/node_modules/.package-lock.json: $(CONFORMANCE)/package-lock.json
 	@cd $(CONFORMANCE) && $(NPM_CI)
 
 js/dist/index.js: js/node_modules/.package-lock.json js/tsconfig.json $(wildcard js/src/*.ts)
-	@cd js && $(TSC) -p tsconfig.json && touch dist/index.js
+	@cd js && rm -rf dist && $(TSC) -p tsconfig.json && touch dist/index.js
+
+js/dist/pgcell.wasm: $(BUILD)/pgcell.wasm js/dist/index.js
+	@cp $(BUILD)/pgcell.wasm $@
 
 .PHONY: js check-js check-conformance check-asyncify
-js: js/dist/index.js ## the npm package
+js: js/dist/index.js js/dist/pgcell.wasm ## the npm package
 
-check-js: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json
-	$(SAY) 'the npm package'
-	@cd js && $(TSC) -p test/tsconfig.json && $(TSC) -p ../$(CONFORMANCE)
+check-js: js $(CONFORMANCE)/node_modules/.package-lock.json
+	$(SAY) 'the npm package, in four engines'
+	@cd js && for p in test ../$(CONFORMANCE) ../tests/js-api; do $(TSC) -p $$p || exit 1; done
 	@cd js && timeout 120 $(NODE) --test --test-reporter=dot "test/*.test.ts"
+	@timeout 600 $(NODE) tests/js-api/engines.js
 
 check-conformance: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json $(MODULES) $(BUILD)/pgcell-trampoline.wasm
 	$(SAY) 'the three transports in four engines'

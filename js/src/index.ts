@@ -1,4 +1,7 @@
-/** The low level of pgcell: PostgreSQL's wire protocol in and out of a module. */
+/**
+ * All of pgcell but a way to get the module: the database class, which has PGlite's API, and the low level below it, PostgreSQL's wire
+ * protocol in and out of a module. The entries for Node, browsers and Workers add the module.
+ */
 export * from './contract.ts';
 export { SIGINT, SIGTERM } from './handler.ts';
 export type { HandlerOptions } from './handler.ts';
@@ -14,3 +17,12 @@ export * from './protocol.ts';
 export type { Input } from './queue.ts';
 export { createWasi, GuestExit } from './wasi.ts';
 export type { Wasi, WasiFunctionName, WasiOptions } from './wasi.ts';
+
+export { MemoryFS, PGlite, PGlite as PGcell } from './database.ts';
+export { ClosedError, DatabaseError, DataDirError, TransactionAbortedError } from './errors.ts';
+export { formatQuery } from './format-query.ts';
+export type * from './interface.ts';
+export type { Message, NoticeMessage } from './messages.ts';
+export * as messages from './messages.ts';
+export * as protocol from './messages.ts';
+export * as types from './types.ts';

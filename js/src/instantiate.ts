@@ -44,8 +44,8 @@ export async function instantiate<H extends Handler>(
     wasi_snapshot_preview1: handler instanceof PGliteWaitingPollingHandler ? { ...wasi.imports, ...handler.wasiImports } : wasi.imports,
     env: handler.imports as WebAssembly.ModuleImports,
   });
+  handler.setModule(instance); // before anything else: it says what is wrong with a module that is none of ours
   wasi.setMemory(instance.exports['memory'] as WebAssembly.Memory);
-  handler.setModule(instance);
   if (handler instanceof PGliteCallbackHandler) {
     if (options.trampoline === undefined) {
       throw new TypeError('the callbacks transport needs the option trampoline');

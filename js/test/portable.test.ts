@@ -6,9 +6,12 @@ import { test } from 'node:test';
 const FORBIDDEN =
   /\beval\s*\(|\bnew\s+Function\b|\bnew\s+WebAssembly\.Module\b|WebAssembly\.(compile|compileStreaming|instantiateStreaming|Function)\b|\baddFunction\b|from\s+['"]node:|\brequire\s*\(|\bimport\s*\(|\bimport\.meta\b|\bBuffer\b|\bprocess\./;
 
+/** Entries for one environment; nothing but the package's users imports them. */
+const ENTRIES = ['browser.ts', 'node.ts', 'ambient.d.ts'];
+
 test('no code generation, no Node built-ins', () => {
   const folder = new URL('../src/', import.meta.url);
-  const files = readdirSync(folder).filter((name) => name.endsWith('.ts'));
+  const files = readdirSync(folder).filter((name) => name.endsWith('.ts') && !ENTRIES.includes(name));
   assert(files.length > 5);
   for (const file of files) {
     readFileSync(new URL(file, folder), 'utf8')
@@ -16,6 +19,20 @@ test('no code generation, no Node built-ins', () => {
       .forEach((line, i) => {
         assert(!FORBIDDEN.test(line), `${file}:${i + 1}: ${line}`);
       });
+  }
+});
+
+test('the core and the entry for Workers import no other entry', () => {
+  const folder = new URL('../src/', import.meta.url);
+  for (const root of ['index.ts', 'template.ts', 'worker.ts']) {
+    const seen = new Set([root]);
+    for (const file of seen) {
+      for (const [, name] of readFileSync(new URL(file, folder), 'utf8').matchAll(/\bfrom '\.\/(.*?\.ts)'/g)) {
+        seen.add(name!);
+      }
+    }
+    assert(root === 'template.ts' || seen.size > 10);
+    assert.deepEqual(ENTRIES.filter((entry) => seen.has(entry)), [], root);
   }
 });
 

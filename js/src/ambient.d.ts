@@ -1,0 +1,10 @@
+/** What the entries import, as far as they use it: the core is compiled without the types of any environment. */
+
+declare module 'node:fs/promises' {
+  export function readFile(path: URL): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+declare module '*.wasm' {
+  const module: WebAssembly.Module;
+  export default module;
+}

@@ -1,0 +1,15 @@
+/** The entry for Cloudflare Workers: the module is imported, because nothing may be compiled there at run time. */
+import pgcellModule from './pgcell.wasm';
+import { PGlite as Base } from './database.ts';
+
+export * from './index.ts';
+export { pgcellModule };
+
+/** As the class of the core; without the option `wasmModule` it takes the module that was deployed with the Worker. */
+export class PGlite extends Base {
+  protected override async loadModule(): Promise<WebAssembly.Module> {
+    return pgcellModule;
+  }
+}
+
+export { PGlite as PGcell };
