@@ -36,3 +36,24 @@ check-conformance: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.js
 check-asyncify: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json $(BUILD)/pgcell-asyncify.wasm ## build and test the module made with Asyncify
 	$(SAY) 'the polling transport made with Asyncify, in four engines'
 	@timeout 1500 $(NODE) $(CONFORMANCE)/engines.js --transport=asyncify
+
+WORKERS := tests/workers
+$(WORKERS)/node_modules/.package-lock.json: $(WORKERS)/package-lock.json
+	$(SAY) 'installing workerd'
+	@cd $(WORKERS) && $(NPM_CI)
+
+WORKERS_NEED := js $(CONFORMANCE)/node_modules/.package-lock.json $(WORKERS)/node_modules/.package-lock.json $(MODULES) $(BUILD)/pgcell-trampoline.wasm
+
+.PHONY: check-workers check-browser bench-workers
+check-workers: $(WORKERS_NEED)
+	$(SAY) 'the suites in workerd'
+	@cd js && $(TSC) -p ../$(WORKERS)
+	@timeout 900 $(NODE) $(WORKERS)/run.js
+
+check-browser: $(WORKERS_NEED)
+	$(SAY) 'the suites in headless Chromium'
+	@cd js && $(TSC) -p ../tests/browser
+	@timeout 900 $(NODE) tests/browser/run.js
+
+bench-workers: $(WORKERS_NEED) ## cold start of a Worker, beside an empty one
+	@timeout 300 $(NODE) $(WORKERS)/run.js --times

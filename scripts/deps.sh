@@ -11,7 +11,7 @@ packages=(
     # the host's libraries
     libuv1-dev pkg-config
     # tests
-    libcmocka-dev python3 procps
+    libcmocka-dev python3 procps chromium
 )
 
 # npm brings the JavaScript engines that tests run in; it needs any of them to run itself

@@ -234,6 +234,11 @@ export function checkContract(exports: WebAssembly.Exports, transport: Transport
       throw new ContractError(`the module has no export ${name}; the ${transport} transport needs it`);
     }
   }
+  for (const [other, names] of Object.entries(TRANSPORT_FUNCTIONS).filter(([name]) => name !== transport)) {
+    if (names.some((name) => typeof exports[name] === 'function')) {
+      throw new ContractError(`the module is for the ${other} transport, this handler for the ${transport} transport`);
+    }
+  }
   // by their shape, not instanceof: an instance may come from another realm
   if (!('buffer' in ((exports['memory'] as object | undefined) ?? {}))) {
     throw new ContractError('the module does not export its memory');

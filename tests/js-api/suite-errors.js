@@ -2,6 +2,15 @@
 
 import { equal, ok, rejected } from './assert.js';
 
+/** A module, where the engine may compile one: in Workers it may not. @param {number[]} bytes */
+function tryCompile(bytes) {
+  try {
+    return new WebAssembly.Module(new Uint8Array(bytes));
+  } catch {
+    return undefined;
+  }
+}
+
 /** @type {import('./suite.js').Case[]} */
 export const errorCases = [
   {
@@ -235,8 +244,10 @@ export const errorCases = [
       await rejected(open({ username: 'nobody' }), { code: '28000', severity: 'FATAL', message: /nobody/ });
       await rejected(open({ database: 'nothing' }), { code: '3D000' });
       await rejected(open({ maximumMemory: 1 }), { name: 'RangeError' });
-      const empty = new WebAssembly.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
-      await rejected(open({ wasmModule: empty }), { message: /not a module of pgcell|memory/ });
+      const empty = tryCompile([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+      if (empty !== undefined) {
+        await rejected(open({ wasmModule: empty }), { message: /not a module of pgcell|memory/ });
+      }
       const failed = new PGlite({ username: 'nobody' });
       await rejected(failed.query('select 1'), { code: '28000' });
       await rejected(failed.exec('select 1'), { code: '28000' });
