@@ -291,6 +291,18 @@ class Server:
     def descriptor_count(self):
         return {p.pid: len(os.listdir(f'/proc/{p.pid}/fd')) for p in (Process.at(self.process.pid), self.fork_server())}
 
+    def settled_descriptor_count(self, seconds=5):
+        """The same, once nobody is connected and what the last ones had is given back: when it stays what it is for a while."""
+        wait_until(lambda: not self.sessions(), seconds)
+        end = time.monotonic() + seconds
+        last, since = self.descriptor_count(), time.monotonic()
+        while time.monotonic() < end and time.monotonic() - since < 0.3:
+            time.sleep(0.02)
+            now = self.descriptor_count()
+            if now != last:
+                last, since = now, time.monotonic()
+        return last
+
     # ---- clients ----
 
     @property

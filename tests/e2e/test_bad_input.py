@@ -386,7 +386,7 @@ class Limits(OwnServerCase):
 
     def test_private_cells_make_room(self):
         server = self.serve('--max-cells', '2')
-        before = server.descriptor_count()
+        before = server.settled_descriptor_count()
         for _ in range(3):
             a, b = server.connect('postgres@new'), server.connect('postgres@new')
             with sql_error(self, '53400'):
@@ -419,7 +419,7 @@ class Limits(OwnServerCase):
 
     def test_out_of_file_descriptors(self):
         server = self.serve()
-        used = server.descriptor_count()[server.process.pid]
+        used = server.settled_descriptor_count()[server.process.pid]
         resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (used + 6, used + 6))
         waiting = []
         with contextlib.suppress(OSError):
@@ -820,7 +820,7 @@ class KilledSessions(ServerCase):
         self.assert_ended(c)
 
     def test_a_private_cell_ends_with_its_killed_session(self):
-        before = self.server.descriptor_count()
+        before = self.server.settled_descriptor_count()
         c = self.connect('postgres@new')
         c.query('create table x as select generate_series(1, 1000)')
         os.kill(c.pid, signal.SIGKILL)
