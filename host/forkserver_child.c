@@ -114,16 +114,28 @@ static void report_ended(pid_t pid, int wait_status)
 	send_report(&report);
 }
 
+static int wait_status_of(const siginfo_t *end)
+{
+	if (end->si_code == CLD_EXITED)
+		return W_EXITCODE(end->si_status, 0);
+	return end->si_status | (end->si_code == CLD_DUMPED ? WCOREFLAG : 0);
+}
+
+/* Reports first, then lets go of the process: who finds it gone finds the report as well. */
 static void reap(void)
 {
 	struct signalfd_siginfo info;
-	int wait_status;
-	pid_t pid;
+	siginfo_t end;
 
 	while (read(signal_fd, &info, sizeof(info)) > 0)
-		; /* several deaths may share one signal: waitpid() knows them all */
-	while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
-		report_ended(pid, wait_status);
+		; /* several deaths may share one signal: waitid() knows them all */
+	for (;;) {
+		end.si_pid = 0;
+		if (waitid(P_ALL, 0, &end, WEXITED | WNOHANG | WNOWAIT) != 0 || end.si_pid == 0)
+			return;
+		report_ended(end.si_pid, wait_status_of(&end));
+		waitpid(end.si_pid, NULL, 0);
+	}
 }
 
 static void unpack_peer(struct session_args *args)

@@ -328,11 +328,20 @@ static void on_report(struct supervisor *sv, const struct report *report)
 	}
 }
 
+/* Whatever is there. 0, or -1 when there will be no more. */
+static int take_reports(struct supervisor *sv)
+{
+	struct report report;
+	int rc;
+
+	while ((rc = forkserver_receive(&sv->fs, &report)) == 1)
+		on_report(sv, &report);
+	return rc;
+}
+
 static void on_fs_event(uv_poll_t *poll, int status, int events)
 {
 	struct supervisor *sv = poll->data;
-	struct report report;
-	int rc = 1;
 
 	if (status == 0 && (events & UV_WRITABLE) != 0) {
 		if (forkserver_flush(&sv->fs) != 0)
@@ -340,9 +349,7 @@ static void on_fs_event(uv_poll_t *poll, int status, int events)
 		if (!forkserver_has_unsent(&sv->fs))
 			uv_poll_start(poll, UV_READABLE, on_fs_event);
 	}
-	while (status == 0 && (rc = forkserver_receive(&sv->fs, &report)) == 1)
-		on_report(sv, &report);
-	if (status == 0 && rc == 0)
+	if (status == 0 && take_reports(sv) == 0)
 		return;
 	if (!sv->is_stopping) {
 		log_error(NULL, 0, "the fork server ended unexpectedly; every session is lost");
@@ -409,6 +416,7 @@ static void on_conn_packet(struct conn *conn)
 			    "A database name is DATABASE@CELL; a cell's name has 1 to 63 letters, digits, \"_\", \".\" or \"-\".");
 		return;
 	}
+	take_reports(sv); /* who hung up before this client came takes none of its room; the end of reports is on_fs_event's */
 	if (sv->backends.client_count >= (size_t)sv->config->max_sessions) {
 		conn_refuse(conn, "53300", "sorry, too many clients already", NULL);
 		return;
