@@ -91,3 +91,9 @@ export class DataDirError extends Error {
   override readonly name = 'DataDirError';
   readonly code = 'ERR_DATA_DIR';
 }
+
+/** The storage of a database: in use elsewhere, of another kind, or it failed. After a failure to store the instance is dead; what was reported before is stored. */
+export class StorageError extends Error {
+  override readonly name = 'StorageError';
+  readonly code = 'ERR_STORAGE';
+}

@@ -19,9 +19,11 @@ export { createWasi, GuestExit } from './wasi.ts';
 export type { Wasi, WasiFunctionName, WasiOptions } from './wasi.ts';
 
 export { MemoryFS, PGlite, PGlite as PGcell } from './database.ts';
-export { ClosedError, DatabaseError, DataDirError, TransactionAbortedError } from './errors.ts';
+export { ClosedError, DatabaseError, DataDirError, StorageError, TransactionAbortedError } from './errors.ts';
 export { formatQuery } from './format-query.ts';
 export type * from './interface.ts';
+export { BLOCK_BYTES } from './storage.ts';
+export type { BlockChanges, Storage, StorageContents, StoredBlock } from './storage.ts';
 export type { Message, NoticeMessage } from './messages.ts';
 export * as messages from './messages.ts';
 export * as protocol from './messages.ts';
