@@ -285,8 +285,10 @@ class Server:
         return children[0]
 
     def sessions(self):
+        """Also those that have ended and that the fork server has not told the supervisor about: they take room as yet."""
         parent = self.fork_server().pid
-        return [p for p in self.look() if parent_of(p.pid) == parent]
+        children = ((int(entry), stat_fields(entry)) for entry in os.listdir('/proc') if entry.isdigit())
+        return [Process(pid, int(fields[19])) for pid, fields in children if fields and int(fields[1]) == parent]
 
     def descriptor_count(self):
         return {p.pid: len(os.listdir(f'/proc/{p.pid}/fd')) for p in (Process.at(self.process.pid), self.fork_server())}
