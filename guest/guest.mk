@@ -67,11 +67,11 @@ $(PG_NATIVE)/complete: $(PG_NATIVE)/installed
 # Compiled twice: for the native link, with the host's help for everything that processes need, and for the portable modules,
 # with one session in a memory that grows (PGCELL_PORTABLE, guest/port/layout.h).
 GUEST_NATIVE_ONLY := port/heap.c port/native.c comm/direct.c
-GUEST_PORTABLE_ONLY := port/single.c port/grow.c comm/stream.c cell/serve.c cell/hostfiles.c
+GUEST_PORTABLE_ONLY := port/single.c port/grow.c port/tables.c comm/stream.c cell/serve.c cell/hostfiles.c
 # a transport is one object
 TRANSPORTS := imports polling callbacks
 GUEST_SOURCES := $(patsubst guest/%,%,$(wildcard guest/port/*.c guest/comm/*.c guest/vfs/*.c guest/cell/*.c))
-GUEST_COMMON := $(filter-out $(GUEST_NATIVE_ONLY) $(GUEST_PORTABLE_ONLY) $(TRANSPORTS:%=comm/%.c),$(GUEST_SOURCES))
+GUEST_COMMON := $(filter-out port/tables-mark.c $(GUEST_NATIVE_ONLY) $(GUEST_PORTABLE_ONLY) $(TRANSPORTS:%=comm/%.c),$(GUEST_SOURCES))
 GUEST_NATIVE_OBJECTS := $(patsubst %.c,$(GUEST)/native/%.o,$(GUEST_COMMON) $(GUEST_NATIVE_ONLY) comm/imports.c) $(GUEST)/native/modules-table.o
 GUEST_PORTABLE_OBJECTS := $(patsubst %.c,$(GUEST)/portable/%.o,$(GUEST_COMMON) $(GUEST_PORTABLE_ONLY)) $(GUEST)/portable/modules-table.o
 
@@ -92,9 +92,19 @@ $(GUEST)/portable/%.o: guest/%.c $(PG_WASM)/compiled guest/guest.mk
 # the C functions of PostgreSQL's regression tests, which run natively, are only there
 $(GUEST)/native/objects.txt $(GUEST)/native/modules.txt: WITHOUT := nothing
 $(GUEST)/portable/objects.txt $(GUEST)/portable/modules.txt: WITHOUT := src/test/regress/
-$(foreach link,native portable,$(GUEST)/$(link)/objects.txt $(GUEST)/$(link)/modules.txt): $(PG_WASM)/compiled
+$(foreach link,native portable,$(GUEST)/$(link)/objects.txt $(GUEST)/$(link)/modules.txt): $(PG_WASM)/compiled guest/guest.mk
 	@mkdir -p $(dir $@)
 	@grep -v $(WITHOUT) $(PG_WASM)/$(notdir $@) >$@
+
+# the encoding conversions between two marks (port/tables.h)
+TABLES_MARKS := $(GUEST)/portable/tables-start.o $(GUEST)/portable/tables-end.o
+$(TABLES_MARKS): $(GUEST)/portable/tables-%.o: guest/port/tables-mark.c $(PG_WASM)/compiled
+	@mkdir -p $(dir $@)
+	@ccache $(GUEST_CC) $(GUEST_CFLAGS) -DMARK=pgcell_tables_$* -c $< -o $@
+$(GUEST)/portable/ordered.txt: $(GUEST)/portable/objects.txt
+	@{ grep -v /conversion_procs/ $<; echo $(GUEST)/portable/tables-start.o; grep /conversion_procs/ $<; echo $(GUEST)/portable/tables-end.o; } >$@
+$(GUEST)/native/ordered.txt: $(GUEST)/native/objects.txt
+	@cp $< $@
 
 $(GUEST)/%/modules-table.c: $(GUEST)/%/modules.txt guest/port/modules.sh
 	@guest/port/modules.sh $$(cat $<) >$@.tmp && mv $@.tmp $@
@@ -107,19 +117,19 @@ $(GUEST)/%/modules-table.o: $(GUEST)/%/modules-table.c guest/port/modules.h
 
 GUEST_LIB := $(TOOLS)/wasi/usr/lib/wasm32-wasi
 # usage: $(call GUEST_LINK,native|portable,objects,bytes of stack,last object): ours come first, so that libc's versions of what we define are not taken
-GUEST_LINK = wasm-ld-19 $(2) @$(GUEST)/$(1)/objects.txt $(GUEST_LIB)/crt1-reactor.o -L$(GUEST_LIB) -lc -lm -lsetjmp \
+GUEST_LINK = wasm-ld-19 $(2) @$(GUEST)/$(1)/ordered.txt $(GUEST_LIB)/crt1-reactor.o -L$(GUEST_LIB) -lc -lm -lsetjmp \
 	$$(clang-19 --print-resource-dir)/lib/wasi/libclang_rt.builtins-wasm32.a $(4) \
 	--entry=_initialize --stack-first -z stack-size=$(3) --fatal-warnings \
 	--wrap=stat --wrap=lstat --wrap=fstat --wrap=fcntl --wrap=chmod --wrap=fchmod
 
-$(BUILD)/guest/native.wasm: $(GUEST_NATIVE_OBJECTS) $(GUEST)/native/objects.txt guest/guest.mk scripts/check-imports.sh
+$(BUILD)/guest/native.wasm: $(GUEST_NATIVE_OBJECTS) $(GUEST)/native/ordered.txt guest/guest.mk scripts/check-imports.sh
 	$(SAY) 'linking the guest for the native host'
 	@$(call GUEST_LINK,native,$(GUEST_NATIVE_OBJECTS),8388608) --max-memory=4294967296 --wrap=pg_comp_crc32c_sb8 -o $@.tmp
 	@scripts/check-imports.sh $@.tmp native
 	@mv $@.tmp $@
 
 # The transport comes last: then the three modules' memory is the same, and one image fits all.
-$(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm): $(BUILD)/guest/portable-%.wasm: $(GUEST_PORTABLE_OBJECTS) $(GUEST)/portable/comm/%.o $(GUEST)/portable/objects.txt guest/guest.mk scripts/check-imports.sh
+$(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm): $(BUILD)/guest/portable-%.wasm: $(GUEST_PORTABLE_OBJECTS) $(GUEST)/portable/comm/%.o $(GUEST)/portable/ordered.txt $(TABLES_MARKS) guest/guest.mk scripts/check-imports.sh
 	$(SAY) 'linking the portable module, transport: $*'
 	@$(call GUEST_LINK,portable,$(GUEST_PORTABLE_OBJECTS),1048576,$(GUEST)/portable/comm/$*.o) --max-memory=4026531840 --strip-all \
 		--export-table --growable-table --export=__heap_base -o $@.tmp
@@ -144,7 +154,7 @@ BAKE_PART_OBJECTS := $(patsubst %,$(BAKE)/cell_%.o,$(shell seq 0 $$(($(BAKE_PART
 $(BAKE_PART_OBJECTS): $(BAKE)/%.o: $(BAKE)/done
 	@$(CC_HOST) $(WASM2C_FLAGS) -O0 -fwrapv -fno-strict-aliasing -I$(BAKE) -c $(BAKE)/$*.c -o $@
 
-$(BAKE)/bake: $(BAKE_PART_OBJECTS) $(BAKE_SOURCES) $(wildcard guest/image/*.h examples/c-host/*.h guest/port/layout.h guest/cell/serve.h)
+$(BAKE)/bake: $(BAKE_PART_OBJECTS) $(BAKE_SOURCES) $(wildcard guest/image/*.h examples/c-host/*.h guest/port/layout.h guest/port/tables.h guest/cell/serve.h)
 	@$(CC_HOST) -std=gnu11 -O2 $(HOST_WARN) -pthread $(WASM2C_FLAGS) -I$(BAKE) -Iguest/image -Iexamples/c-host $(BAKE_SOURCES) \
 		$(addprefix $(WABT_SHARE)/,wasm-rt-impl.c wasm-rt-mem-impl.c wasm-rt-exceptions-impl.c) $(BAKE_PART_OBJECTS) -lm -o $@
 

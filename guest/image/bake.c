@@ -12,7 +12,7 @@
  *	step 1				recovery
  *	sessions			a first one in each database leaves the files by which later ones start faster
  *	step 2				the buffer cache is emptied
- *	rebase, seal		all blocks of files to BASE
+ *	rebase, seal		all blocks of files to BASE; the tables of the encoding conversions become a file there
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,6 +26,7 @@
 #define PGCELL_PORTABLE
 #include "../cell/serve.h"
 #include "../port/layout.h"
+#include "../port/tables.h"
 #include "tree.h"
 #include "wasi.h"
 #include "wasm_image.h"
@@ -220,10 +221,33 @@ static int keep_shared_memory(void)
 	return rc == 0 ? 0 : fail(PGCELL_SHMEM_FILE, "could not be written");
 }
 
+/* Takes the tables out of a copy of PRIVATE: they become a file (port/tables.h). To be called while files are imported. */
+static int move_tables(u8 *private_copy)
+{
+	u32 start = w2c_cell_pgcell_tables_range(&cell, 0), end = w2c_cell_pgcell_tables_range(&cell, 1), planes = PGCELL_TABLES_PLANES;
+	u8 *tables = private_copy + start - GUEST_STACK_BYTES, *file;
+	u32 len = end - start, rc = 48;
+
+	/* less than that would mean that the linker has put them elsewhere */
+	if (start < GUEST_STACK_BYTES || end > PGCELL_PRIVATE_END || start > end || len < 1000000 || len % planes != 0)
+		return fail(PGCELL_TABLES_FILE, "the tables of the encoding conversions are not between their marks");
+	file = malloc(len);
+	if (!file)
+		return fail(PGCELL_TABLES_FILE, strerror(errno));
+	for (u32 i = 0; i < len; i++)
+		file[i % planes * (len / planes) + i / planes] = tables[i];
+	memset(tables, 0, len);
+	if (show(PATH_AT, PGCELL_TABLES_FILE, sizeof PGCELL_TABLES_FILE - 1) && show(CONTENT_AT, file, len))
+		rc = w2c_cell_pgcell_import_file(&cell, PATH_AT, CONTENT_AT, len, 0400);
+	free(file);
+	return rc == 0 ? 0 : fail(PGCELL_TABLES_FILE, "could not be written");
+}
+
 static int bake(char **argv)
 {
 	static const char *const build_only[] = {"pgcell_format", "pgcell_import_file", "pgcell_import_dir",
-		"pgcell_import_rebase", "pgcell_import_end", "pgcell_seal", "pgcell_build_step", "pgcell_session_args_address", "__heap_base", NULL};
+		"pgcell_import_rebase", "pgcell_import_end", "pgcell_seal", "pgcell_build_step", "pgcell_session_args_address", "pgcell_tables_range",
+		"__heap_base", NULL};
 	const u32 private_bytes = PGCELL_PRIVATE_END - GUEST_STACK_BYTES;
 	u8 *private_copy = malloc(private_bytes);
 	char **modules = argv, err[500];
@@ -266,6 +290,8 @@ static int bake(char **argv)
 	NEW_PROCESS();
 	if (w2c_cell_pgcell_import_rebase(&cell) != 0)
 		return fail("rebase", "files could not be moved to BASE");
+	if (move_tables(private_copy) < 0)
+		return -1;
 	base_end = w2c_cell_pgcell_import_end(&cell);
 	files_end = w2c_cell_pgcell_seal(&cell);
 	NEW_PROCESS();

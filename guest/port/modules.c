@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "modules.h"
+#include "tables.h"
 
 static char last_error[200];
 
@@ -28,7 +29,16 @@ dlopen(const char *path, int flags)
 		len -= 3;
 	for (const struct pgcell_module *m = pgcell_modules; m->name; m++)
 		if (strlen(m->name) == len && memcmp(m->name, name, len) == 0)
+		{
+#ifdef PGCELL_PORTABLE
+			if (m->is_conversion && !pgcell_load_tables())
+			{
+				snprintf(last_error, sizeof last_error, "%s: could not be read", PGCELL_TABLES_FILE);
+				return NULL;
+			}
+#endif
 			return (void *) m;
+		}
 	snprintf(last_error, sizeof last_error, "%.100s: not linked into this cell (modules can't be loaded at run time)", path);
 	return NULL;
 }

@@ -10,7 +10,8 @@ list=
 for arg in "$@"; do
     name=${arg%%=*}
     id=$(printf %s "$name" | tr -c 'A-Za-z0-9_\n' _)
-    list="$list $name:$id"
+    case $arg in */conversion_procs/*) conversion=1 ;; *) conversion=0 ;; esac
+    list="$list $name:$id:$conversion"
     symbols=$(llvm-nm-19 --defined-only --extern-only $(printf %s "${arg#*=}" | tr ',' ' ') 2>/dev/null |
         awk '$2 == "T" { print $3 }' | sort -u)
     rows=
@@ -30,6 +31,6 @@ for arg in "$@"; do
     echo '};'
 done
 echo 'const struct pgcell_module pgcell_modules[] = {'
-for m in $list; do echo "	{\"${m%%:*}\", symbols_${m##*:}},"; done
-echo '	{0, 0}'
+echo "$list" | tr ' ' '\n' | sed -n 's/\(.*\):\(.*\):\(.*\)/	{"\1", symbols_\2, \3},/p'
+echo '	{0, 0, 0}'
 echo '};'
