@@ -67,7 +67,7 @@ $(PG_NATIVE)/complete: $(PG_NATIVE)/installed
 # Compiled twice: for the native link, with the host's help for everything that processes need, and for the portable modules,
 # with one session in a memory that grows (PGCELL_PORTABLE, guest/port/layout.h).
 GUEST_NATIVE_ONLY := port/heap.c port/native.c comm/direct.c
-GUEST_PORTABLE_ONLY := port/single.c port/grow.c port/tables.c comm/stream.c cell/serve.c cell/hostfiles.c
+GUEST_PORTABLE_ONLY := port/single.c port/grow.c port/tables.c comm/stream.c cell/serve.c cell/hostfiles.c cell/store.c
 # a transport is one object
 TRANSPORTS := imports polling callbacks
 GUEST_SOURCES := $(patsubst guest/%,%,$(wildcard guest/port/*.c guest/comm/*.c guest/vfs/*.c guest/cell/*.c))
@@ -85,7 +85,7 @@ $(GUEST)/native/%.o: guest/%.c $(PG_WASM)/compiled
 
 # no mounts: the portable modules import little, and hosts keep what is durable in other ways; 8 MiB are for WAL when memory ends
 $(GUEST)/portable/%.o: GUEST_DEFINES += -DPGCELL_PORTABLE -DVFS_HOST_MOUNTS=0 -DVFS_BASE_OUTSIDE -DVFS_RESERVE_BLOCKS=1024 \
-	-DPGLITE_BUFFER_SIZE=$(PGLITE_BUFFER_SIZE)
+	-DVFS_TRACK_CHANGES -DPGLITE_BUFFER_SIZE=$(PGLITE_BUFFER_SIZE)
 $(GUEST)/portable/%.o: guest/%.c $(PG_WASM)/compiled guest/guest.mk
 	$(GUEST_COMPILE)
 

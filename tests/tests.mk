@@ -17,6 +17,7 @@ test-image_SOURCES := host/image.c
 test-vfs_SOURCES := $(VFS_NATIVE)
 test-vfs-kill_SOURCES := $(VFS_NATIVE)
 test-vfs-model_SOURCES := $(VFS_NATIVE)
+test-vfs-model_FLAGS := -DVFS_TRACK_CHANGES
 test-vfs-processes_SOURCES := $(VFS_NATIVE)
 test-wasm-image_SOURCES := guest/image/wasm_image.c
 test-stream_SOURCES := guest/comm/stream.c

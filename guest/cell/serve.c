@@ -34,6 +34,7 @@ extern int32 pgl_backend(void) PGCELL_EXPORT(pgl_backend);
 extern int32 interactive_one(int32 length, int32 first_byte) PGCELL_EXPORT(interactive_one);
 extern int32 pgl_shutdown(void) PGCELL_EXPORT(pgl_shutdown);
 extern int32 pgcell_reload(void) PGCELL_EXPORT(pgcell_reload);
+extern int32 pgcell_restore(uint32 image_bytes) PGCELL_EXPORT(pgcell_restore);
 extern int32 pgcell_flush(void) PGCELL_EXPORT(pgcell_flush);
 extern uint32 pgcell_input_wanted(void) PGCELL_EXPORT(pgcell_input_wanted);
 extern uint32 pgcell_output_pending(void) PGCELL_EXPORT(pgcell_output_pending);
@@ -385,7 +386,7 @@ pgl_shutdown(void)
 static int32
 reset_shared_memory(void)
 {
-	const uint32 parts[][2] = {{PGCELL_SHMEM_START, PGCELL_CHUNKS_START}, {PGCELL_CHUNKS_END, PGCELL_SHMEM_END}};
+	const uint32 parts[][2] = {{PGCELL_SHMEM_START, PGCELL_CHUNKS_START}, {PGCELL_CHANGES_END, PGCELL_SHMEM_END}};
 	int			fd = open(PGCELL_SHMEM_FILE, O_RDONLY);
 	int32		rc = 0;
 
@@ -406,18 +407,11 @@ reset_shared_memory(void)
 	return rc;
 }
 
-int32
-pgcell_reload(void)
+static int32
+reload(void)
 {
-	int32		rc;
+	int32		rc = reset_shared_memory();
 
-	if (is_called)
-		return -EBUSY;
-	if (state == SHUT_DOWN)
-		return -ENOTCONN;
-	is_called = true;
-	end_session();
-	rc = reset_shared_memory();
 	if (rc < 0)
 	{
 		state = DEAD;
@@ -434,6 +428,36 @@ pgcell_reload(void)
 	begin_process();
 	state = NO_SESSION;
 	return leave(0);
+}
+
+int32
+pgcell_reload(void)
+{
+	if (is_called)
+		return -EBUSY;
+	if (state == SHUT_DOWN)
+		return -ENOTCONN;
+	is_called = true;
+	end_session();
+	return reload();
+}
+
+/* The host has put blocks of an earlier instance's FILES into the memory of a new one, which had image_bytes before. */
+int32
+pgcell_restore(uint32 image_bytes)
+{
+	int32		rc;
+
+	if (is_called || is_used)
+		return -EBUSY;
+	is_called = true;
+	rc = pgcell_adopt_files(image_bytes);
+	if (rc < 0)
+	{
+		state = DEAD;
+		return leave(rc);
+	}
+	return reload();
 }
 
 int32

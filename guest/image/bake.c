@@ -243,11 +243,46 @@ static int move_tables(u8 *private_copy)
 	return rc == 0 ? 0 : fail(PGCELL_TABLES_FILE, "could not be written");
 }
 
+/* FNV-1a, 64 bits (https://www.rfc-editor.org/rfc/rfc9923.html), of 8 bytes at a time: n is a multiple of that. */
+static uint64_t hash(uint64_t h, const u8 *data, size_t n)
+{
+	for (size_t i = 0; i + 8 <= n; i += 8) {
+		uint64_t word;
+
+		memcpy(&word, data + i, 8);
+		h = (h ^ word) * UINT64_C(0x100000001b3);
+		h ^= h >> 32; /* low bits of a word are all that high bits of the next would depend on */
+	}
+	return h;
+}
+
+/* Another image has another number: of its files, of where they are, and of the program that goes on from there. */
+static int name_image(const char *pair, u8 *private_copy, u32 private_bytes, u32 base_end, u32 files_end)
+{
+	u32 at = w2c_cell_pgcell_image_id_address(&cell) - GUEST_STACK_BYTES;
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+	char in[4096];
+	size_t len;
+	u8 *module;
+
+	snprintf(in, sizeof in, "%.*s", (int)strcspn(pair, "="), pair);
+	module = read_file(in, &len);
+	if (!module)
+		return fail(in, strerror(errno));
+	h = hash(h, module, len);
+	free(module);
+	h = hash(h, private_copy, private_bytes);
+	h = hash(h, guest_memory() + PGCELL_SHMEM_START, files_end - PGCELL_SHMEM_START);
+	h = hash(h, guest_memory() + PGCELL_BASE_START, base_end - PGCELL_BASE_START);
+	memcpy(private_copy + at, &h, sizeof h);
+	return 0;
+}
+
 static int bake(char **argv)
 {
 	static const char *const build_only[] = {"pgcell_format", "pgcell_import_file", "pgcell_import_dir",
 		"pgcell_import_rebase", "pgcell_import_end", "pgcell_seal", "pgcell_build_step", "pgcell_session_args_address", "pgcell_tables_range",
-		"__heap_base", NULL};
+		"pgcell_image_id_address", "__heap_base", NULL};
 	const u32 private_bytes = PGCELL_PRIVATE_END - GUEST_STACK_BYTES;
 	u8 *private_copy = malloc(private_bytes);
 	char **modules = argv, err[500];
@@ -294,6 +329,8 @@ static int bake(char **argv)
 		return -1;
 	base_end = w2c_cell_pgcell_import_end(&cell);
 	files_end = w2c_cell_pgcell_seal(&cell);
+	if (name_image(modules[0], private_copy, private_bytes, base_end, files_end) < 0)
+		return -1;
 	NEW_PROCESS();
 
 	image = (struct wasm_image){

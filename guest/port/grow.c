@@ -11,6 +11,7 @@
 
 #include "../cell/cell.h"
 #include "../vfs/vfs_block.h"
+#include "../vfs/vfs_changes.h"
 
 #define PAGE 65536u
 
@@ -79,12 +80,12 @@ vfs_grow(uint32_t nblocks)
 			return 0;
 		if (chunk != vfs_sb->region.files_end)
 		{
-			vfs_sb->is_chunked = true;
+			VFS_SET(vfs_sb->is_chunked, true);
 			start = chunk;
 		}
-		vfs_sb->region.files_end = chunk + got;
+		VFS_SET(vfs_sb->region.files_end, chunk + got);
 	}
-	vfs_sb->bump = start + len;
+	VFS_SET(vfs_sb->bump, start + len);
 	return start;
 }
 
@@ -125,7 +126,51 @@ pgcell_seal(void)
 	for (vaddr a = region->files_start; a < vfs_sb->bump; a += VFS_BLOCK_SIZE)
 		if (*vfs_counter(a >> VFS_BLOCK_SHIFT) == VFS_CNT_FREE)
 			memset(vfs_ptr(a), 0, VFS_BLOCK_SIZE);
+	memset(vfs_changes, 0, sizeof *vfs_changes);
 	return region->files_end;
+}
+
+/* ---- files that are kept elsewhere ---- */
+
+struct vfs_changes *const vfs_changes = (struct vfs_changes *) PGCELL_CHANGES_START;
+
+/*
+ * The host has put what an earlier instance's FILES had into the memory of one that has done nothing yet, and grown it for that.
+ * What the file system has no block of, beyond the image's end, was memory of other kinds: it is the heap's.
+ */
+int32_t
+pgcell_adopt_files(uint32_t image_end)
+{
+	uint32_t	start = 0;
+
+	if (image_end % PAGE != 0 || image_end <= PGCELL_FILES_START || image_end > memory_end())
+		return -EINVAL;
+	if (vfs_attach(PGCELL_FILES_START) != 0 || vfs_sb->bump > vfs_sb->region.files_end || vfs_sb->region.files_end > PGCELL_MEMORY_MAX)
+		return -EINVAL;
+	/* the end of the last chunk, in which there is nothing yet */
+	if (vfs_sb->region.files_end > memory_end() && pgcell_grow(vfs_sb->region.files_end - memory_end()) == 0)
+		return -ENOMEM;
+	for (uint32_t page = image_end; page <= memory_end(); page += PAGE)
+	{
+		bool		is_files = page == memory_end();
+
+		/* what follows bump has not been granted yet */
+		is_files |= page < vfs_sb->region.files_end && page + PAGE > vfs_sb->bump && vfs_sb->bump + CHUNK > page;
+		for (uint32_t b = page >> VFS_BLOCK_SHIFT; !is_files && b < (page + PAGE) >> VFS_BLOCK_SHIFT; b++)
+			is_files = vfs_sb->counters[b >> VFS_ZONE_SHIFT] != 0 && *vfs_counter(b) != VFS_CNT_NONE;
+		if (!is_files && start == 0)
+			start = page;
+		else if (is_files && start != 0)
+		{
+			if (CHUNKS->n < PGCELL_MAX_CHUNKS)
+			{
+				CHUNKS->heap[CHUNKS->n].start = start;
+				CHUNKS->heap[CHUNKS->n++].end = page;
+			}
+			start = 0;
+		}
+	}
+	return 0;
 }
 
 /* The polling transport's buffers (comm/pglite-comm-polling.h). */

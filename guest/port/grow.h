@@ -30,7 +30,14 @@ struct pgcell_chunks
 };
 _Static_assert(sizeof(struct pgcell_chunks) <= PGCELL_CHUNKS_END - PGCELL_CHUNKS_START, "ends before the first segment of shared memory");
 
+/* vfs/vfs_changes.h, kept as the chunks are */
+#define PGCELL_CHANGES_START PGCELL_CHUNKS_END
+#define PGCELL_CHANGES_END	(PGCELL_CHANGES_START + 0x10000)
+
 /* At least len_bytes more at the end of the memory, as whole pages of 64 KiB; the address, 0 if the engine or the limit refuses. */
 extern uint32_t pgcell_grow(uint32_t len_bytes);
+
+/* See grow.c; image_end: the memory's end in the image.  0, or -EINVAL if that is no file system. */
+extern int32_t pgcell_adopt_files(uint32_t image_end);
 
 #endif

@@ -37,13 +37,20 @@ struct segment_table
 };
 _Static_assert(sizeof(struct segment_table) <= PAGE, "fits before the first segment");
 
+/* where the first segment can be */
+#ifdef PGCELL_PORTABLE
+#define SEGMENTS_START PGCELL_CHANGES_END
+#else
+#define SEGMENTS_START (PGCELL_SHMEM_START + PAGE)
+#endif
+
 #define TABLE ((struct segment_table *) PGCELL_SHMEM_START)
 
 /* First fit; the table is short and the calls are rare. */
 static uint32_t
 find_room(uint32_t size)
 {
-	uint32_t	at = PGCELL_SHMEM_START + PAGE;
+	uint32_t	at = SEGMENTS_START;
 
 	for (int i = 0; i < MAX_SEGMENTS; i++)
 	{

@@ -98,7 +98,7 @@ grant(void)
 		return 0;
 	if (!vfs_zone_ready(block >> VFS_ZONE_SHIFT))
 		return 0;				/* lost until recovery: space is out anyway */
-	*vfs_counter(block) = 1;
+	VFS_SET(*vfs_counter(block), 1);
 	vfs_sb->granted++;
 	return block;
 }
@@ -243,6 +243,7 @@ vfs_block_unref(uint32_t block)
 		return;
 	}
 	VFS_SET(*counter, VFS_CNT_FREE);
+	vfs_note_block(block);
 	vfs_sb->nfree++;
 	if (block < vfs_sb->scan_hint)
 		vfs_sb->scan_hint = block;

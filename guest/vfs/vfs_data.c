@@ -83,6 +83,7 @@ ensure_leaf(uint32_t *where)
 		return false;
 	if (!zeroed)
 		memset(vfs_block_ptr(block), 0, VFS_BLOCK_SIZE);
+	vfs_note_block(block);
 	VFS_PUBLISH(*where, block);
 	return true;
 }
@@ -261,6 +262,7 @@ write_block(struct vfs_inode *ip, uint32_t index, uint32_t in, const void *from,
 			memcpy(p, from, n);
 		else
 			memset(p, 0, n);
+		vfs_note_block(old);
 		return 0;
 	}
 	if (vfs_writes_bulk && !vfs_bulk_has_room())
@@ -280,6 +282,7 @@ write_block(struct vfs_inode *ip, uint32_t index, uint32_t in, const void *from,
 		memcpy(p + in, from, n);
 	else if (old || !zeroed)
 		memset(p + in, 0, n);
+	vfs_note_block(block);
 	VFS_PUBLISH(*slot, block);
 	vfs_block_unref(old);
 	vfs_free_flush();
@@ -347,7 +350,10 @@ vfs_data_write(struct vfs_inode *ip, const void *buf, uint32_t len,
 		if (pos + n <= ip->size &&
 			(slot = vfs_list_slot(ip, INDEX_OF(pos))) != NULL &&
 			is_private(*slot))
+		{
 			memcpy(vfs_block_ptr(*slot) + in, from, n);
+			vfs_note_block(*slot);
+		}
 		else if (append)
 			err = write_locked(ip, from, n, pos);
 		else

@@ -459,7 +459,7 @@ vfs_fchmod(int fd, uint32_t mode)
 	if (f->inode == 0)
 		return VFS_ENOTSUP;
 	ip = vfs_inode_at(f->inode);
-	ip->mode = (uint16_t) ((ip->mode & ~07777) | (mode & 07777));
+	VFS_SET(ip->mode, (uint16_t) ((ip->mode & ~07777) | (mode & 07777)));
 	return 0;
 }
 

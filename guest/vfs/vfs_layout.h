@@ -9,6 +9,9 @@
 #define VFS_LAYOUT_H
 
 #include "vfs.h"
+#ifdef VFS_TRACK_CHANGES
+#include "vfs_changes.h"
+#endif
 
 #define VFS_MAGIC			0x53465650u /* "PVFS" */
 #define VFS_VERSION			2u
@@ -166,6 +169,34 @@ _Static_assert(sizeof(struct vfs_slab) == VFS_SLAB_HEADER, "slab header");
 extern struct vfs_super *vfs_sb;
 
 /*
+ * Blocks that a store fell into are noted, for a port that keeps FILES somewhere else as well (vfs_changes.h).  It is enough to do
+ * that where contents are written and in the two macros below: vfs_recover makes the rest anew.
+ */
+static inline void
+vfs_note_block(uint32_t block)
+{
+#ifdef VFS_TRACK_CHANGES
+	vfs_changes->bits[block >> 3] |= (uint8_t) (1u << (block & 7));
+#else
+	(void) block;
+#endif
+}
+
+static inline void
+vfs_note_address(const volatile void *at)
+{
+#ifdef VFS_TRACK_CHANGES
+	size_t		offset = (size_t) at - (size_t) vfs_ptr(0);
+
+	/* some macro's stores are to variables of the process */
+	if (offset >= vfs_sb->region.files_start && offset < VFS_CHANGES_END)
+		vfs_note_block((uint32_t) (offset >> VFS_BLOCK_SHIFT));
+#else
+	(void) at;
+#endif
+}
+
+/*
  * Stores that a kill may fall between.  Tests count them with a hook to kill
  * at each; otherwise it is a plain store.
  */
@@ -176,7 +207,7 @@ extern void vfs_test_step(void);
 #define VFS_STEP()			((void) 0)
 #endif
 #define VFS_SET(lvalue, value) \
-	do { VFS_STEP(); (lvalue) = (value); } while (0)
+	do { VFS_STEP(); (lvalue) = (value); vfs_note_address(&(lvalue)); } while (0)
 
 /* A store that makes earlier ones visible, or that later ones depend on. */
 #define VFS_PUBLISH(lvalue, value) \
@@ -184,6 +215,7 @@ extern void vfs_test_step(void);
 		vfs_barrier(); \
 		VFS_STEP(); \
 		*(volatile __typeof__(lvalue) *) &(lvalue) = (value); \
+		vfs_note_address(&(lvalue)); \
 		vfs_barrier(); \
 	} while (0)
 

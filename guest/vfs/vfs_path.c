@@ -677,8 +677,8 @@ set_mode_locked(vaddr dir, const char *path, uint32_t mode)
 	int			err = walk_existing(dir, path, true, &w);
 
 	if (err == 0)
-		vfs_inode_at(w.inode)->mode = (uint16_t)
-			((vfs_inode_at(w.inode)->mode & ~07777) | (mode & 07777));
+		VFS_SET(vfs_inode_at(w.inode)->mode, (uint16_t)
+				((vfs_inode_at(w.inode)->mode & ~07777) | (mode & 07777)));
 	return err;
 }
 

@@ -258,11 +258,20 @@ __wasi_fd_renumber(__wasi_fd_t fd, __wasi_fd_t to)
 	return (err_t) err;
 }
 
+static void
+note_sync(void)
+{
+#ifdef VFS_TRACK_CHANGES
+	vfs_changes->is_wanted = 1;
+#endif
+}
+
 err_t
 __wasi_fd_sync(__wasi_fd_t fd)
 {
 	FILE_OF(f, fd);
 
+	note_sync();
 	return IS_HOST(f) ? host_fd_sync(f->host_fd) : 0;
 }
 
@@ -271,6 +280,7 @@ __wasi_fd_datasync(__wasi_fd_t fd)
 {
 	FILE_OF(f, fd);
 
+	note_sync();
 	return IS_HOST(f) ? host_fd_datasync(f->host_fd) : 0;
 }
 

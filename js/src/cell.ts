@@ -4,12 +4,15 @@
  * Output is collected in one buffer, which is used again by the next call: what `run` returns is valid until then.
  */
 import { Errno, GuestError, Status } from './contract.ts';
-import { DatabaseError } from './errors.ts';
+import { DatabaseError, DataDirError } from './errors.ts';
 import { createPGliteImportHandler } from './handler-import.ts';
 import type { PGliteImportHandler } from './handler-import.ts';
 import { instantiate } from './instantiate.ts';
 import { BackendParser } from './protocol-backend.ts';
 import { serialize } from './protocol-frontend.ts';
+import type { Storage } from './storage.ts';
+import { Store } from './store.ts';
+import type { StoreExports } from './store.ts';
 
 const PAGE_BYTES = 65536;
 /** Of the machine, in words of 32 bits. */
@@ -56,6 +59,7 @@ export class Cell {
   #buffer = new Uint8Array(BUFFER_BYTES);
   #length = 0;
   #isLent = false;
+  #store: Store | undefined;
   #sink: ((data: Uint8Array) => void) | undefined;
   #status: TransactionStatus = 'I';
   #hasSession = false;
@@ -99,16 +103,72 @@ export class Cell {
   }
 
   /**
+   * What is in the storage becomes this instance's, and what changes from now on is stored. To be called before a first session.
+   *
+   * @param fill brings files into a database that is new; not called if there is one
+   * @returns whether the database is new
+   * @throws StorageError; DataDirError for a database that can't be used; what `fill` throws
+   */
+  async keepIn(storage: Storage, fill?: () => void): Promise<boolean> {
+    const store = new Store(this.#exports as unknown as StoreExports, storage);
+    const contents = await storage.open();
+    try {
+      const imageBytes = await store.load(contents);
+      if (imageBytes === undefined) {
+        fill?.();
+        store.create();
+      } else {
+        const errno = (this.#exports as unknown as StoreExports).pgcell_restore(imageBytes);
+        if (errno !== 0) {
+          throw new DataDirError(`PostgreSQL does not start on what is stored: ${this.#log.at(-1) ?? new GuestError(-errno, 'recovery').message}`);
+        }
+        store.keep();
+      }
+      await store.kept;
+      this.#store = store;
+      return imageBytes === undefined;
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+  }
+
+  /** Settled when what the commands before have changed is stored, undefined when it is already. Rejected with a StorageError, as every command is then. */
+  get kept(): Promise<void> | undefined {
+    return this.#store?.kept;
+  }
+
+  /** Gives up the storage, which has everything then, and after which PostgreSQL has nothing to recover. @throws StorageError, GuestError; the storage is given up all the same */
+  async close(): Promise<void> {
+    const store = this.#store;
+    if (store === undefined) {
+      return;
+    }
+    try {
+      if (store.failure === undefined) {
+        this.shutdown();
+        store.keep();
+        await store.kept;
+      }
+    } finally {
+      this.#store = undefined;
+      await store.close();
+    }
+  }
+
+  /**
    * Begins a session; one that is there is ended.
    *
    * @param parameters of the start-up packet, instead of those of the options
    * @throws DatabaseError when PostgreSQL refuses
    */
   start(parameters = this.#options.session): void {
+    this.#checkStore();
     this.#prepare();
     this.#hasSession = false;
     this.#handler.start(serialize.startup(parameters));
     this.#afterwards();
+    this.#store?.keep();
     const answer = this.#buffer.subarray(0, this.#length);
     for (const message of new BackendParser().parse(answer)) {
       if (message.type === 'errorResponse') {
@@ -126,6 +186,7 @@ export class Cell {
    * @throws GuestError; if it is not ENOTRECOVERABLE, the session is ready for the next command
    */
   run(input: Uint8Array): Uint8Array {
+    this.#checkStore();
     if (!this.#hasSession) {
       this.start();
     }
@@ -134,9 +195,11 @@ export class Cell {
       this.#handler.run(input);
     } catch (error) {
       this.#resync(error);
+      this.#store?.keep();
       throw error;
     }
     this.#afterwards();
+    this.#store?.keep();
     this.#isLent = true;
     return this.#buffer.subarray(0, this.#length);
   }
@@ -202,6 +265,12 @@ export class Cell {
   /** The last lines of PostgreSQL's log. */
   get log(): readonly string[] {
     return this.#log;
+  }
+
+  #checkStore(): void {
+    if (this.#store?.failure !== undefined) {
+      throw this.#store.failure;
+    }
   }
 
   #grow(bytes: number): void {

@@ -12,7 +12,7 @@
  */
 import { Cell } from './cell.ts';
 import { dumpDataDir, loadDataDir, readDataDir } from './datadir.ts';
-import { ClosedError, TransactionAbortedError } from './errors.ts';
+import { ClosedError, DataDirError, TransactionAbortedError } from './errors.ts';
 import { GuestFiles } from './files.ts';
 import type {
   DebugLevel,
@@ -36,6 +36,7 @@ import { MessageWriter } from './protocol-frontend.ts';
 import type { BindValue } from './protocol-frontend.ts';
 import { newAnswer, readAnswer } from './results.ts';
 import type { Answer, ReadOptions } from './results.ts';
+import type { Storage } from './storage.ts';
 import { query as template, quoteIdentifier } from './template.ts';
 import { ARRAY_TYPES, arrayParser, arraySerializer, BYTEA, bytesOf, parsers, serializers, types } from './types.ts';
 import type { Parser, Serializer } from './types.ts';
@@ -85,7 +86,7 @@ export class PGlite {
   /**
    * Begins to make an instance; `create` waits for it.
    *
-   * @param dataDir absent or `memory://NAME`
+   * @param dataDir absent or `memory://NAME`: in memory; what else it can be depends on the entry
    */
   constructor(dataDir?: string, options?: PGliteOptions);
   constructor(options?: PGliteOptions);
@@ -108,10 +109,10 @@ export class PGlite {
   /**
    * Makes an instance and waits until it is ready.
    *
-   * @param dataDir absent or `memory://NAME`
+   * @param dataDir absent or `memory://NAME`: in memory; what else it can be depends on the entry
    * @returns the instance, with a property for each extension
    * @throws DataDirError for a `loadDataDir` that can't be used; DatabaseError when PostgreSQL refuses user or database; ContractError for
-   *   a module that is none of this version; TypeError without a module
+   *   a module that is none of this version; TypeError without a module; StorageError for a storage that can't be used
    */
   static create<O extends PGliteOptions>(options?: O): Promise<PGlite & PGliteInterfaceExtensions<O['extensions']>>;
   static create<O extends PGliteOptions>(dataDir?: string, options?: O): Promise<PGlite & PGliteInterfaceExtensions<O['extensions']>>;
@@ -119,6 +120,11 @@ export class PGlite {
     const pg = typeof first === 'string' ? new this(first, second) : new this(first ?? second);
     await pg.waitReady;
     return pg;
+  }
+
+  /** The storage that a `dataDir` means; the entries for Node and browsers know some. @throws TypeError for one that means nothing here */
+  protected openStorage(dataDir: string): Storage {
+    throw new TypeError(`dataDir can be memory:// here, not ${dataDir}; the option storage takes any storage`);
   }
 
   /** Gets `pgcell.wasm` when it is not among the options; the entries for Node, browsers and Workers know how. */
@@ -284,10 +290,10 @@ export class PGlite {
    */
   async execProtocolRaw(message: Uint8Array, _options?: ExecProtocolOptions): Promise<Uint8Array> {
     await this._checkReady();
-    return this.execProtocolRawSync(message);
+    return this.#whenRun(async () => this.execProtocolRawSync(message));
   }
 
-  /** As `execProtocolRaw`, without a promise; the instance must be ready. */
+  /** As `execProtocolRaw`, without a promise; the instance must be ready. A storage that takes its time may not have stored what was committed: `syncToFs` tells. */
   execProtocolRawSync(message: Uint8Array): Uint8Array {
     const cell = this.#live();
     const answer = cell.run(message).slice();
@@ -295,10 +301,10 @@ export class PGlite {
     return answer;
   }
 
-  /** As `execProtocolRaw`; gives the answer in pieces, as PostgreSQL sends it, so that all of it is never in memory. @throws also what `onRawData` throws */
+  /** As `execProtocolRaw`; gives the answer in pieces, as PostgreSQL sends it, so that all of it is never in memory. What was committed is stored when the promise is resolved, not before. @throws also what `onRawData` throws */
   async execProtocolRawStream(message: Uint8Array, { onRawData }: ExecProtocolOptionsStream): Promise<void> {
     await this._checkReady();
-    this.#live().stream(message, onRawData);
+    await this.#whenRun(async () => this.#live().stream(message, onRawData));
   }
 
   /**
@@ -309,14 +315,14 @@ export class PGlite {
    */
   async execProtocol(message: Uint8Array, options: ExecProtocolOptions = {}): Promise<ExecProtocolResult> {
     await this._checkReady();
-    const data = this.execProtocolRawSync(message);
+    const data = await this.execProtocolRaw(message);
     return { messages: this.#readMessages(data, options), data };
   }
 
   /** As `execProtocol`, without the bytes. */
   async execProtocolStream(message: Uint8Array, options: ExecProtocolOptions = {}): Promise<Message[]> {
     await this._checkReady();
-    return this.#readMessages(this.execProtocolRawSync(message), options);
+    return this.#readMessages(await this.execProtocolRaw(message), options);
   }
 
   /** Whether the session is in a transaction block, also in one that has failed. */
@@ -324,8 +330,11 @@ export class PGlite {
     return this.#live().transactionStatus !== 'I';
   }
 
-  /** Does nothing: a database in memory has nothing to write. */
-  async syncToFs(): Promise<void> {}
+  /** Resolved when the storage has everything that was committed, which matters with `relaxedDurability` only. @throws StorageError */
+  async syncToFs(): Promise<void> {
+    await this._checkReady();
+    await this.#live().kept;
+  }
 
   /**
    * Calls `callback` for each notification of a channel. Notifications come with the answer to a command, as PostgreSQL gives them to a
@@ -413,7 +422,12 @@ export class PGlite {
     });
   }
 
-  /** Ends the instance; its memory can be collected. Commands that wait are rejected. @throws ClosedError when it was closed before */
+  /**
+   * Ends the instance; its memory can be collected. Commands that wait are rejected. A storage gets a checkpoint, so that what opens it
+   * next has nothing to recover, and is given up.
+   *
+   * @throws ClosedError when it was closed before; StorageError when the checkpoint could not be stored, which loses nothing that was committed
+   */
   async close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#isClosed ? Promise.reject(new ClosedError()) : this.#closing;
@@ -449,12 +463,14 @@ export class PGlite {
   async #init(): Promise<void> {
     const options = this.#options;
     const { dataDir = '', loadDataDir: archive, fs, extensions = {} as Extensions } = options;
-    if (dataDir !== '' && !dataDir.startsWith('memory://')) {
-      throw new TypeError(`dataDir can be memory:// here, not ${dataDir}: the database is in memory`);
-    }
     if (fs !== undefined && !(fs instanceof MemoryFS)) {
-      throw new TypeError('the option fs can be a MemoryFS only: the database is in memory');
+      throw new TypeError('the option fs can be a MemoryFS only; the option storage says where the database is kept');
     }
+    const isInMemory = dataDir === '' || dataDir.startsWith('memory://');
+    if (!isInMemory && options.storage !== undefined) {
+      throw new TypeError('the options dataDir and storage both say where the database is kept: give one of them');
+    }
+    const storage = options[CELL] !== undefined ? undefined : (options.storage ?? (isInMemory ? undefined : this.openStorage(dataDir)));
     for (const [name, extension] of Object.entries(extensions)) {
       if (typeof (extension as { setup?: unknown })?.setup === 'function') {
         const result = await (extension as Exclude<typeof extension, URL>).setup(this, {});
@@ -478,12 +494,25 @@ export class PGlite {
         initialMemoryBytes: options.initialMemory,
         maximumMemoryBytes: options.maximumMemory,
       });
-      if (entries !== undefined) {
-        cell.start(LOADER); // the file functions' memory is a session's
-        loadDataDir(cell, entries);
+      const fill = () => {
+        if (entries !== undefined) {
+          cell!.start(LOADER); // the file functions' memory is a session's
+          loadDataDir(cell!, entries);
+        }
+      };
+      if (storage === undefined) {
+        fill();
+      } else if (!(await cell.keepIn(storage, fill)) && entries !== undefined) {
+        await cell.close();
+        throw new DataDirError('there is a database already: loadDataDir is for a new one');
       }
-      cell.start();
-      cell.done();
+      try {
+        cell.start();
+        cell.done();
+      } catch (error) {
+        await cell.close();
+        throw error;
+      }
       this.#cell = cell;
       if (entries !== undefined) {
         this.#loadArrayTypes();
@@ -507,11 +536,13 @@ export class PGlite {
     for (const { close } of this.#extensions) {
       await close?.();
     }
-    await this.#commands.run(() => {
+    await this.#commands.run(async () => {
+      const cell = this.#cell;
       this.#isClosed = true;
       this.#cell = undefined;
       this.#channels.clear();
       this.#listeners.clear();
+      await cell?.close();
     });
   }
 
@@ -553,17 +584,36 @@ export class PGlite {
     try {
       result = this.#commands.runSync(work);
     } catch (error) {
-      return Promise.reject(error);
+      return this.#whenKept(Promise.reject(error));
     }
-    return Promise.resolve(result);
+    return this.#whenKept(Promise.resolve(result));
+  }
+
+  /** What a command gives is told when what it changed is stored, an error included: statements before the one that failed may have been committed. */
+  #whenKept<T>(result: Promise<T>): Promise<T> {
+    const kept = this.#cell?.kept;
+    if (kept === undefined || this.#options.relaxedDurability) {
+      return result;
+    }
+    result.catch(() => {}); // not unhandled: it is told later
+    return kept.then(() => result);
   }
 
   #later<T>(waitsForTransactions: boolean, work: () => T | Promise<T>): Promise<T> {
     if (!this.ready) {
       return this._checkReady().then(() => this.#later(waitsForTransactions, work));
     }
-    const exclusive = () => this.#commands.run(() => (this.#live(), work()));
+    const exclusive = () => this.#whenRun(() => this.#commands.run(() => (this.#live(), work())));
     return waitsForTransactions ? this.#transactions.run(exclusive) : exclusive();
+  }
+
+  async #whenRun<T>(run: () => Promise<T>): Promise<T> {
+    try {
+      const result = await run();
+      return await this.#whenKept(Promise.resolve(result));
+    } catch (error) {
+      return this.#whenKept(Promise.reject(error));
+    }
   }
 
   /** One statement through the extended protocol. */

@@ -2,6 +2,7 @@
 import type { PGlite } from './database.ts';
 import type { Message, NoticeMessage } from './messages.ts';
 import type { Parser, Serializer } from './types.ts';
+import type { Storage } from './storage.ts';
 
 export type RowMode = 'array' | 'object';
 /** 0: nothing; 1 and more: PostgreSQL's log goes to the console, unless `onStderr` is given. */
@@ -99,14 +100,19 @@ export type PGliteInterfaceExtensions<E> = E extends Extensions
   : Record<string, never>;
 
 export interface PGliteOptions<TExtensions extends Extensions = Extensions> {
-  /** Absent or `memory://NAME`: the database is in memory and gone with the instance. */
+  /**
+   * Where the database is kept. Absent or `memory://NAME`: in memory, gone with the instance. In Node a directory, as a path or
+   * `file://PATH`; in browsers `idb://NAME` (IndexedDB) or `opfs://NAME` (in Web Workers only). It is made if there is none.
+   */
   dataDir?: string;
+  /** Instead of `dataDir`: where the database is kept. One that is new gets a fresh cluster, or `loadDataDir`. */
+  storage?: Storage;
   /** A role that exists. Default: postgres. */
   username?: string;
   /** A database that exists. Default: postgres. */
   database?: string;
   debug?: DebugLevel;
-  /** Accepted for PGlite's sake: a database in memory has nothing to wait for. */
+  /** Commands don't wait until the storage has what they committed: a crash may lose the last ones, in order. Default: false. */
   relaxedDurability?: boolean;
   extensions?: TExtensions;
   /** A data directory to begin with, as `dumpDataDir` gives it: tar, gzipped or not. Default: a fresh cluster. */

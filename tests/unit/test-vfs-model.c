@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "test-vfs-lib.h"
+#include "vfs_changes.h"
 
 #define NODES		400
 #define NAMES		600
@@ -472,6 +473,70 @@ op_recover(void)
 	assert_sound(true);
 }
 
+/* ---- a copy made of what changed (vfs_changes.h) ---- */
+
+static struct vfs_changes changes;
+struct vfs_changes *const vfs_changes = &changes;
+static unsigned char *copy;
+
+static void
+op_copy_changes(void)
+{
+	uint32_t	taken[7];
+	uint32_t	n;
+
+	do
+	{
+		n = vfs_changes_take(taken, 7);
+		for (uint32_t i = 0; i < n; i++)
+		{
+			uint32_t	block = taken[i] & ~VFS_CHANGE_FREED;
+			unsigned char *to = copy + (block << VFS_BLOCK_SHIFT);
+
+			assert_true(block >= FILES_START >> VFS_BLOCK_SHIFT && block < vfs_sb->bump >> VFS_BLOCK_SHIFT);
+			if (taken[i] & VFS_CHANGE_FREED)
+				memset(to, 0x55, BLK);	/* a copy need not have it any more, and may have anything there */
+			else
+				memcpy(to, vfs_block_ptr(block), BLK);
+		}
+	} while (n == 7);
+}
+
+/* The copy takes the place of the file system, after which only the model knows how it was. */
+static void
+op_restore(void)
+{
+	uint32_t	bytes;
+
+	for (int i = 0; i < OPEN_FILES; i++)
+		op_close(i);
+	op_copy_changes();
+	bytes = vfs_sb->bump - FILES_START;
+	vfs_close_all();
+	memcpy(vfs_ptr(FILES_START), copy + FILES_START, bytes);
+	assert_int_equal(vfs_attach(FILES_START), 0);
+	assert_int_equal(vfs_recover(), 0);
+	assert_sound(true);
+	for (int i = 0; i < NAMES; i++)
+		if (names[i].node > 0 && !nodes[names[i].node].is_dir)
+		{
+			static unsigned char data[MAX_BYTES + 1];
+			char		path[2000];
+			int			fd;
+			uint32_t	got;
+
+			path_of(path, names[i].dir, names[i].text);
+			fd = must_open(path, 0);
+			assert_int_equal(vfs_fd_read(vfs_fd_get(fd), data, sizeof data, NULL, &got), 0);
+			assert_int_equal(got, nodes[names[i].node].size);
+			assert_memory_equal(data, nodes[names[i].node].data, got);
+			must_close(fd);
+		}
+		else if (names[i].node > 0)
+			op_list(names[i].node);
+	op_list(0);
+}
+
 static void
 random_operations_match_the_model(void **state)
 {
@@ -481,6 +546,8 @@ random_operations_match_the_model(void **state)
 	(void) state;
 	print_message("seed %llu\n", (unsigned long long) seed);
 	rng = seed;
+	copy = mmap(NULL, SPACE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_true(copy != MAP_FAILED);
 	fresh(30000);
 	nodes[0].is_dir = true;
 	nodes[0].nlink = 1;
@@ -535,6 +602,10 @@ random_operations_match_the_model(void **state)
 					assert_sound(false);
 				else if (rnd(30) == 0)
 					op_recover();
+				else if (rnd(30) == 0)
+					op_restore();
+				else if (rnd(2) == 0)
+					op_copy_changes();
 		}
 	}
 	for (int i = 0; i < OPEN_FILES; i++)
@@ -543,6 +614,7 @@ random_operations_match_the_model(void **state)
 		op_close(i);
 	}
 	assert_sound(true);
+	op_restore();
 }
 
 int
