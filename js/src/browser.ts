@@ -1,8 +1,15 @@
-/** The entry for browsers and bundlers: `pgcell.wasm` is fetched from beside this file. */
+/** The entry for browsers and bundlers: `pgcell.wasm` is fetched from beside this file, and `dataDir` can be `idb://NAME` or `opfs://NAME`. */
 import { PGlite as Base } from './database.ts';
 import { ModuleCache } from './module-cache.ts';
+import type { Storage } from './storage.ts';
+import { IndexedDBStorage } from './storage-indexeddb.ts';
+import { OPFSStorage } from './storage-opfs.ts';
 
 export * from './index.ts';
+export { IndexedDBStorage, OPFSStorage };
+
+/** `opfs-ahp` is PGlite's name. */
+const STORAGES: Record<string, new (name: string) => Storage> = { idb: IndexedDBStorage, opfs: OPFSStorage, 'opfs-ahp': OPFSStorage };
 
 const cache = new ModuleCache(async () => {
   const url = new URL('./pgcell.wasm', import.meta.url);
@@ -19,6 +26,15 @@ const cache = new ModuleCache(async () => {
 export class PGlite extends Base {
   protected override loadModule(): Promise<WebAssembly.Module> {
     return cache.get();
+  }
+
+  protected override openStorage(dataDir: string): Storage {
+    const [, scheme = '', name = ''] = /^([\w-]+):\/\/(.*)$/.exec(dataDir) ?? [];
+    const Class = STORAGES[scheme];
+    if (Class === undefined || name === '') {
+      throw new TypeError(`dataDir can be memory://, idb://NAME or opfs://NAME here, not ${dataDir}`);
+    }
+    return new Class(name);
   }
 }
 

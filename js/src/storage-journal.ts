@@ -18,30 +18,16 @@
  *   where each block goes, so that no table of the slots is needed but the slots themselves.
  * - While the journal is emptied: if some of its begin is still there, it is older than what is in the slots, and the sequence tells.
  */
+import { HEADER_BYTES, readHeader, writeHeader } from './block-file.ts';
+import type { BlockFile } from './block-file.ts';
 import { checksum } from './checksum.ts';
 import { StorageError } from './errors.ts';
 import { BLOCK_BYTES } from './storage.ts';
 import type { BlockChanges, Storage, StorageContents, StoredBlock } from './storage.ts';
 import { CommitQueue } from './storage-queue.ts';
 
-/** An open file that nobody else writes to. Positions and sizes are in bytes. Every function may throw. */
-export interface BlockFile {
-  /** For messages. */
-  readonly name: string;
-  size(): number;
-  /** Fills `into`, up to the end of the file. @returns how many bytes there were */
-  read(into: Uint8Array, at: number): number;
-  /** All of the bytes or an error. `at` may be behind the end: there are zeros between them then. */
-  write(bytes: Uint8Array, at: number): void;
-  truncate(size: number): void;
-  /** What was written before is durable afterwards, and so is the size. */
-  sync(): void | Promise<void>;
-  close(): void;
-}
-
-const VERSION = 1;
-const MAGIC_BYTES = 16;
-const HEADER_BYTES = 36;
+const BLOCKS_MAGIC = 'pgcell blocks';
+const JOURNAL_MAGIC = 'pgcell journal';
 /** Of a record, without contents. */
 const HEAD_BYTES = 20;
 const RECORD_BYTES = HEAD_BYTES + BLOCK_BYTES;
@@ -91,8 +77,8 @@ export class JournalStorage implements Storage {
 
   /** The contents are to be read before the first commit. */
   async open(): Promise<StorageContents> {
-    const identity = readHeader(this.#blocks, 'pgcell blocks');
-    const other = readHeader(this.#journal, 'pgcell journal');
+    const identity = readHeader(this.#blocks, BLOCKS_MAGIC);
+    const other = readHeader(this.#journal, JOURNAL_MAGIC);
     if (identity === undefined) {
       if (this.#journal.size() > HEADER_BYTES) {
         throw new StorageError(`${this.#journal.name} has changes, but ${this.#blocks.name}, which they are for, is empty`);
@@ -104,9 +90,7 @@ export class JournalStorage implements Storage {
       this.#identity = identity;
     }
     this.#replay();
-    if (this.#journal.size() > HEADER_BYTES) {
-      await this.#apply();
-    }
+    await this.#apply(); // also with nothing to apply: what somebody else has written and not synced is durable from here on
     this.#findSlots();
     return this.#contents();
   }
@@ -132,15 +116,10 @@ export class JournalStorage implements Storage {
   /** The header of the blocks comes last: with it the storage exists. */
   async #create(): Promise<void> {
     this.#identity = Math.floor(Math.random() * 2 ** 32);
-    for (const [file, magic] of [[this.#journal, 'pgcell journal'], [this.#blocks, 'pgcell blocks']] as const) {
-      const bytes = new Uint8Array(HEADER_BYTES);
-      const words = new Uint32Array(bytes.buffer);
-      bytes.set(new TextEncoder().encode(magic));
-      words.set([VERSION, BLOCK_BYTES, this.#identity], 4);
-      words[8] = checksum(words, 0, 8, 0);
-      file.write(bytes, 0);
-      await file.sync();
-    }
+    writeHeader(this.#journal, JOURNAL_MAGIC, this.#identity);
+    await this.#journal.sync();
+    writeHeader(this.#blocks, BLOCKS_MAGIC, this.#identity);
+    await this.#blocks.sync();
   }
 
   /** Reads a record to `#bytes`. @returns its length; 0 when there is none, or not a whole one */
@@ -229,7 +208,8 @@ export class JournalStorage implements Storage {
   #encode(changes: BlockChanges): Uint8Array<ArrayBuffer> {
     let bytes = 0;
     for (const [number, contents] of changes) {
-      if (!(Number.isInteger(number) && number >= 0 && number < MAX_BLOCKS && (contents ?? this.#bytes.subarray(HEAD_BYTES)).length === BLOCK_BYTES)) {
+      const isBlock = Number.isInteger(number) && number >= 0 && number < MAX_BLOCKS;
+      if (!isBlock || (contents !== undefined && contents.length !== BLOCK_BYTES)) {
         throw new RangeError(`not a block: number ${number}, ${contents?.length} bytes`);
       }
       bytes += contents !== undefined ? RECORD_BYTES : this.#slots.has(number) ? HEAD_BYTES : 0;
@@ -276,25 +256,4 @@ export class JournalStorage implements Storage {
     }
     await this.#journal.sync();
   }
-}
-
-/** @returns the file's identity; undefined when the file is empty, or its creation was not completed */
-function readHeader(file: BlockFile, magic: string): number | undefined {
-  const bytes = new Uint8Array(HEADER_BYTES);
-  const words = new Uint32Array(bytes.buffer);
-  file.read(bytes, 0);
-  const begin = bytes.subarray(0, MAGIC_BYTES);
-  const expected = magic.padEnd(MAGIC_BYTES, '\0');
-  const isWhole = words[8] === checksum(words, 0, 8, 0) && begin.every((byte, i) => byte === expected.charCodeAt(i));
-  // where nothing was written there are zeros
-  if (!isWhole && file.size() <= HEADER_BYTES && begin.every((byte, i) => byte === 0 || byte === expected.charCodeAt(i))) {
-    return undefined;
-  }
-  if (!isWhole) {
-    throw new StorageError(`${file.name} is damaged at its begin, or not a file of ${magic}`);
-  }
-  if (words[4] !== VERSION || words[5] !== BLOCK_BYTES) {
-    throw new StorageError(`${file.name} is of version ${words[4]} with blocks of ${words[5]} bytes, not of version ${VERSION} with ${BLOCK_BYTES}`);
-  }
-  return words[6]!;
 }

@@ -9,6 +9,7 @@ import { errorCases } from './suite-errors.js';
 import { protocolCases } from './suite-protocol.js';
 import { queryCases } from './suite-query.js';
 import { sessionCases } from './suite-session.js';
+import { storageCases } from './suite-storage.js';
 import { transactionCases } from './suite-transaction.js';
 import { typeCases } from './suite-types.js';
 
@@ -25,4 +26,4 @@ import { typeCases } from './suite-types.js';
  */
 
 /** @type {readonly Case[]} */
-export const cases = [...queryCases, ...typeCases, ...transactionCases, ...sessionCases, ...protocolCases, ...dataCases, ...errorCases];
+export const cases = [...queryCases, ...typeCases, ...transactionCases, ...sessionCases, ...protocolCases, ...dataCases, ...storageCases, ...errorCases];
