@@ -44,7 +44,7 @@ $(WORKERS)/node_modules/.package-lock.json: $(WORKERS)/package-lock.json
 
 WORKERS_NEED := js $(CONFORMANCE)/node_modules/.package-lock.json $(WORKERS)/node_modules/.package-lock.json $(MODULES) $(BUILD)/pgcell-trampoline.wasm
 
-.PHONY: check-workers check-browser bench-workers
+.PHONY: check-workers check-browser check-examples bench-workers
 check-workers: $(WORKERS_NEED)
 	$(SAY) 'the suites in workerd'
 	@cd js && $(TSC) -p ../$(WORKERS)
@@ -54,6 +54,11 @@ check-browser: $(WORKERS_NEED)
 	$(SAY) 'the suites in headless Chromium'
 	@cd js && $(TSC) -p ../tests/browser
 	@timeout 900 $(NODE) tests/browser/run.js
+
+check-examples: $(WORKERS_NEED) ## the examples, each where it belongs: workerd, Node, Chromium
+	$(SAY) 'the examples'
+	@cd js && $(TSC) -p ../tests/examples
+	@timeout 600 $(NODE) tests/examples/run.js
 
 bench-workers: $(WORKERS_NEED) ## cold start of a Worker, beside an empty one
 	@timeout 300 $(NODE) $(WORKERS)/run.js --times

@@ -14,7 +14,6 @@ const NUMBERS = new Set([20, 21, 23, 26, 700, 701, 1700]);
 /** @type {Record<string, string>} */
 const SAMPLES = {
   Planets: `create table if not exists planet (name text primary key, kind text not null, radius_km int not null check (radius_km > 0));
-
 insert into planet values
   ('Mercury', 'rocky', 2440), ('Venus', 'rocky', 6052), ('Earth', 'rocky', 6371), ('Mars', 'rocky', 3390),
   ('Jupiter', 'gas giant', 69911), ('Saturn', 'gas giant', 58232), ('Uranus', 'ice giant', 25362), ('Neptune', 'ice giant', 24622)
@@ -47,8 +46,8 @@ group by cy order by cy;`,
 from jsonb_path_query('[{"name": "lamp", "price": 24.9, "tags": ["light", "desk"]}, {"name": "chair", "price": 89, "tags": []}]', '$[*]') as item
 left join jsonb_array_elements_text(item -> 'tags') as tag on true;`,
 
-  'An error': `select relnam
-from pg_class;`,
+  'An error': `select name, raduis
+from (values ('Earth', 6371)) as planet (name, radius);`,
 };
 
 /** @template {HTMLElement} E @param {string} id @returns {E} */
@@ -147,7 +146,7 @@ const duration = (ms) => (ms < 1000 ? `${ms.toFixed(ms < 10 ? 1 : 0)} ms` : `${(
 
 /** @param {Result} result */
 function showResult({ command, rowCount, fields, rows }) {
-  const summary = [command, rowCount].join(' ');
+  const summary = `${command} ${rowCount ?? ''}`.trim();
   if (fields.length === 0) {
     return make('p', 'summary', summary);
   }
@@ -178,20 +177,19 @@ function showNotice({ severity = 'ERROR', code, message, detail, hint, where, po
     'div',
     isError ? 'notice error' : 'notice',
     make('p', 'message', make('strong', '', severity), ' ', make('code', 'sqlstate', code ?? ''), ' ', message),
-    ...(position && sql ? [make('pre', 'position', mark(sql, Number(position)))] : []),
+    ...(position && sql ? [mark(sql, Number(position))] : []),
     ...(lines.childElementCount > 0 ? [lines] : []),
   );
 }
 
-/** The line of an error with a caret below the place, as psql does it. @param {string} sql @param {number} position in characters, from 1 */
+/** The line of an error and below the place a caret, as psql shows them. @param {string} sql @param {number} position in characters, from 1 */
 function mark(sql, position) {
-  // PostgreSQL counts code points, strings are in UTF-16
-  const before = [...sql].slice(0, position - 1).join('');
+  const before = [...sql].slice(0, position - 1).join(''); // PostgreSQL counts code points, strings are in UTF-16
   const lineStart = before.lastIndexOf('\n') + 1;
   const line = sql.slice(lineStart).split('\n', 1)[0];
   const label = `LINE ${before.split('\n').length}: `;
-  const indent = before.slice(lineStart).replaceAll(/[^\t]/gu, ' ');
-  return `${label}${line}\n${' '.repeat(label.length)}${indent}^`;
+  // what is in front of the caret is the same text, unseen: as wide as that, tabs and emoji included
+  return make('pre', 'position', `${label}${line}\n`, make('span', 'unseen', label + before.slice(lineStart)), make('span', 'caret', '^'));
 }
 
 /* What can be done */

@@ -108,12 +108,17 @@ let database;
 
 /** The isolate's instance: the first request makes it, the others share it. */
 function openDatabase() {
-  database ??= PGlite.create().then(async (db) => {
-    await db.exec(SCHEMA);
-    return db;
+  database ??= makeDatabase().catch((error) => {
+    database = undefined; // the next request tries again
+    throw error;
   });
-  database.catch(() => (database = undefined)); // the next request tries again
   return database;
+}
+
+async function makeDatabase() {
+  const db = await PGlite.create();
+  await db.exec(SCHEMA);
+  return db;
 }
 
 /** @param {Request} request @param {PGlite} db */

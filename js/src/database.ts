@@ -114,10 +114,17 @@ export class PGlite {
    * @throws DataDirError for a `loadDataDir` that can't be used; DatabaseError when PostgreSQL refuses user or database; ContractError for
    *   a module that is none of this version; TypeError without a module; StorageError for a storage that can't be used
    */
-  static create<O extends PGliteOptions>(options?: O): Promise<PGlite & PGliteInterfaceExtensions<O['extensions']>>;
-  static create<O extends PGliteOptions>(dataDir?: string, options?: O): Promise<PGlite & PGliteInterfaceExtensions<O['extensions']>>;
+  static create<T extends PGlite, O extends PGliteOptions>(
+    this: new (dataDir?: string, options?: O) => T,
+    options?: O,
+  ): Promise<T & PGliteInterfaceExtensions<O['extensions']>>;
+  static create<T extends PGlite, O extends PGliteOptions>(
+    this: new (dataDir?: string, options?: O) => T,
+    dataDir?: string,
+    options?: O,
+  ): Promise<T & PGliteInterfaceExtensions<O['extensions']>>;
   static async create(first?: string | PGliteOptions, second?: PGliteOptions): Promise<any> {
-    const pg = typeof first === 'string' ? new this(first, second) : new this(first ?? second);
+    const pg: PGlite = typeof first === 'string' ? new this(first, second) : new this(first ?? second);
     await pg.waitReady;
     return pg;
   }

@@ -22,6 +22,8 @@ export { MemoryFS, PGlite, PGlite as PGcell } from './database.ts';
 export { ClosedError, DatabaseError, DataDirError, StorageError, TransactionAbortedError } from './errors.ts';
 export { formatQuery } from './format-query.ts';
 export type * from './interface.ts';
+export { DurableObjectStorage } from './storage-durable-object.ts';
+export type { DurableObjectSqlStorage } from './storage-durable-object.ts';
 export { BLOCK_BYTES } from './storage.ts';
 export type { BlockChanges, Storage, StorageContents, StoredBlock } from './storage.ts';
 export type { Message, NoticeMessage } from './messages.ts';

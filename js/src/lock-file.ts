@@ -96,7 +96,8 @@ function refuseRunning(owner: string, path: string, what: string): void {
   }
   const now = startOf(pid);
   if (now === undefined || start === '' || now === start) {
-    throw new StorageError(`${what} is in use by process ${pid}${pid === process.pid ? ', this one' : ` (delete ${path} if that is another program)`}`);
+    const hint = pid === process.pid ? ', this one' : ` (delete ${path} if that is another program)`;
+    throw new StorageError(`${what} is in use by process ${pid}${hint}`);
   }
 }
 

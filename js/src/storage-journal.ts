@@ -128,8 +128,9 @@ export class JournalStorage implements Storage {
     const length = file.read(this.#bytes, at);
     const number = numberIn(words);
     const bytes = bytesOf(number);
-    const isSane = length >= bytes && words[AT_SLOT]! < MAX_BLOCKS && (number < MAX_BLOCKS || number === FREE) && words[AT_SEQUENCE + 1]! < MAX_SEQUENCE_HIGH;
-    return isSane && words[0] === checksum(words, 1, bytes / 4, this.#identity) ? bytes : 0;
+    const isNumber = number < MAX_BLOCKS || number === FREE;
+    const isSane = isNumber && words[AT_SLOT]! < MAX_BLOCKS && words[AT_SEQUENCE + 1]! < MAX_SEQUENCE_HIGH;
+    return length >= bytes && isSane && words[0] === checksum(words, 1, bytes / 4, this.#identity) ? bytes : 0;
   }
 
   /** Finds the newest records of whole commits in the journal that are not older than what is in their slots. */

@@ -3,8 +3,6 @@ import pgcellModule from './pgcell.wasm';
 import { PGlite as Base } from './database.ts';
 
 export * from './index.ts';
-export { DurableObjectStorage } from './storage-durable-object.ts';
-export type { DurableObjectSqlStorage } from './storage-durable-object.ts';
 export { pgcellModule };
 
 /** As the class of the core; without the option `wasmModule` it takes the module that was deployed with the Worker. */
