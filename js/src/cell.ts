@@ -13,6 +13,7 @@ import { serialize } from './protocol-frontend.ts';
 import type { Storage } from './storage.ts';
 import { Store } from './store.ts';
 import type { StoreExports } from './store.ts';
+import type { TarEntry } from './tar.ts';
 
 const PAGE_BYTES = 65536;
 /** Of the machine, in words of 32 bits. */
@@ -105,31 +106,25 @@ export class Cell {
   /**
    * What is in the storage becomes this instance's, and what changes from now on is stored. To be called before a first session.
    *
-   * @param fill brings files into a database that is new; not called if there is one
+   * @param fill brings files into the instance: those that another build of the module has stored, or, without an argument, those of a new database
    * @returns whether the database is new
    * @throws StorageError; DataDirError for a database that can't be used; what `fill` throws
    */
-  async keepIn(storage: Storage, fill?: () => void): Promise<boolean> {
+  async keepIn(storage: Storage, fill: (stored?: readonly TarEntry[]) => void): Promise<boolean> {
     const store = new Store(this.#exports as unknown as StoreExports, storage);
     const contents = await storage.open();
     try {
-      const imageBytes = await store.load(contents);
-      if (imageBytes === undefined) {
-        fill?.();
+      const found = await store.load(contents);
+      if (found !== 'restored') {
+        fill(found === 'new' ? undefined : found);
         store.create();
-      } else {
-        const errno = (this.#exports as unknown as StoreExports).pgcell_restore(imageBytes);
-        if (errno !== 0) {
-          throw new DataDirError(`PostgreSQL does not start on what is stored: ${this.#log.at(-1) ?? new GuestError(-errno, 'recovery').message}`);
-        }
-        store.keep();
       }
       await store.kept;
       this.#store = store;
-      return imageBytes === undefined;
+      return found === 'new';
     } catch (error) {
       await store.close();
-      throw error;
+      throw error instanceof GuestError ? new DataDirError(`${error.message}: ${this.#log.at(-1) ?? 'the log is empty'}`, { cause: error }) : error;
     }
   }
 

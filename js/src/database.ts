@@ -37,6 +37,7 @@ import type { BindValue } from './protocol-frontend.ts';
 import { newAnswer, readAnswer } from './results.ts';
 import type { Answer, ReadOptions } from './results.ts';
 import type { Storage } from './storage.ts';
+import type { TarEntry } from './tar.ts';
 import { query as template, quoteIdentifier } from './template.ts';
 import { ARRAY_TYPES, arrayParser, arraySerializer, BYTEA, bytesOf, parsers, serializers, types } from './types.ts';
 import type { Parser, Serializer } from './types.ts';
@@ -501,10 +502,10 @@ export class PGlite {
         initialMemoryBytes: options.initialMemory,
         maximumMemoryBytes: options.maximumMemory,
       });
-      const fill = () => {
-        if (entries !== undefined) {
+      const fill = (files: readonly TarEntry[] | undefined = entries) => {
+        if (files !== undefined) {
           cell!.start(LOADER); // the file functions' memory is a session's
-          loadDataDir(cell!, entries);
+          loadDataDir(cell!, files);
         }
       };
       if (storage === undefined) {

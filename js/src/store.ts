@@ -7,9 +7,12 @@
  * | 2560 … | addresses of the guest's memory, divided by 8192: its file system, with all metadata |
  * | 458752 … | the image's own blocks, which files refer to. They are in the module as well, and are stored once, so that a module with another image can still read the files |
  */
-import { DataDirError, StorageError } from './errors.ts';
+import { GuestError } from './contract.ts';
+import { StorageError } from './errors.ts';
 import { BLOCK_BYTES } from './storage.ts';
 import type { Storage, StorageContents } from './storage.ts';
+import { readStoredFiles } from './stored-files.ts';
+import type { TarEntry } from './tar.ts';
 
 const HEADER = 0;
 const VERSION = 1;
@@ -38,6 +41,8 @@ export class Store {
   readonly #storage: Storage;
   #failure: StorageError | undefined;
   #kept: Promise<void> | undefined;
+  /** Blocks of another image's. */
+  #stale: readonly number[] = [];
 
   constructor(guest: StoreExports, storage: Storage) {
     this.#guest = guest;
@@ -45,38 +50,56 @@ export class Store {
   }
 
   /**
-   * Puts what is stored into the memory of an instance that has done nothing yet; `pgcell_restore` is to follow.
+   * Takes what is stored. An instance of the same image, which has done nothing yet, gets the blocks into its memory, and PostgreSQL starts
+   * on them. Of another image's blocks the files are returned; they are to be loaded, and `create` is to follow.
    *
-   * @returns how many bytes of memory the instance had before; undefined when nothing is stored
-   * @throws StorageError for what is no database of this version
+   * @returns 'new' when nothing is stored
+   * @throws StorageError for what is no database of this version; GuestError when PostgreSQL does not start
    */
-  async load(contents: StorageContents): Promise<number | undefined> {
-    const { memory } = this.#guest;
-    const imageBytes = memory.buffer.byteLength;
-    const before: [number, Uint8Array][] = [];
-    let hasHeader = false;
+  async load(contents: StorageContents): Promise<'new' | 'restored' | TarEntry[]> {
+    const imageBytes = this.#guest.memory.buffer.byteLength;
+    /** Blocks before the header is known, and of another image. */
+    const blocks = new Map<number, Uint8Array>();
+    let image: string | undefined;
     for await (const [number, block] of contents) {
+      if (block.length !== BLOCK_BYTES) {
+        throw new StorageError(`block ${number} of the storage has ${block.length} bytes instead of ${BLOCK_BYTES}`);
+      }
       if (number === HEADER) {
-        this.#check(block);
-        hasHeader = true;
-        before.forEach(([n, bytes]) => this.#put(n, bytes));
-      } else if (hasHeader) {
+        image = imageIn(block);
+        if (image === this.#image()) {
+          blocks.forEach((bytes, n) => this.#put(n, bytes));
+          blocks.clear();
+        }
+      } else if (image === this.#image()) {
         this.#put(number, block);
       } else {
-        before.push([number, block.slice()]);
+        blocks.set(number, block.slice());
       }
     }
-    if (!hasHeader && before.length > 0) {
-      throw new StorageError('the storage has blocks, but none that says what they are');
+    if (image === undefined) {
+      if (blocks.size > 0) {
+        throw new StorageError('the storage has blocks, but none that says what they are');
+      }
+      return 'new';
     }
-    return hasHeader ? imageBytes : undefined;
+    if (image !== this.#image()) {
+      this.#stale = [...blocks.keys()];
+      return [...readStoredFiles(blocks, '/data')];
+    }
+    const errno = this.#guest.pgcell_restore(imageBytes);
+    if (errno !== 0) {
+      throw new GuestError(-errno, 'PostgreSQL does not start on the files that are stored');
+    }
+    this.keep();
+    return 'restored';
   }
 
-  /** Stores everything, for the first time. */
+  /** Stores everything, for the first time, instead of what another image had there. */
   create(): void {
     const { memory } = this.#guest;
     this.#guest.pgcell_changes_all();
-    const changes = this.#take();
+    const changes = new Map([...this.#stale.map((number) => [number, undefined] as const), ...this.#take()]);
     const header = new Uint8Array(BLOCK_BYTES);
     header.set(new TextEncoder().encode(JSON.stringify({ pgcell: VERSION, image: this.#image() })));
     changes.set(HEADER, header);
@@ -113,22 +136,6 @@ export class Store {
     return BigInt.asUintN(64, this.#guest.pgcell_image_id()).toString(16);
   }
 
-  #check(block: Uint8Array): void {
-    const end = block.indexOf(0);
-    let header: { pgcell?: unknown; image?: unknown };
-    try {
-      header = JSON.parse(new TextDecoder().decode(block.subarray(0, end < 0 ? undefined : end)));
-    } catch {
-      throw new StorageError('the storage has no database of pgcell: its first block is something else');
-    }
-    if (header?.pgcell !== VERSION) {
-      throw new StorageError(`the storage has version ${String(header?.pgcell)} of its form, this pgcell knows version ${VERSION}`);
-    }
-    if (header.image !== this.#image()) {
-      throw new DataDirError('the database was made by another build of pgcell: dump it with that one (dumpDataDir) and load it here (loadDataDir)');
-    }
-  }
-
   #put(number: number, block: Uint8Array): void {
     const { memory } = this.#guest;
     if (number >= BASE) {
@@ -138,9 +145,6 @@ export class Store {
     const missing = end - memory.buffer.byteLength;
     if (missing > 0) {
       memory.grow(Math.ceil(Math.max(missing, GROWTH_BYTES) / PAGE_BYTES));
-    }
-    if (block.length !== BLOCK_BYTES) {
-      throw new StorageError(`block ${number} of the storage has ${block.length} bytes instead of ${BLOCK_BYTES}`);
     }
     new Uint8Array(memory.buffer).set(block, number * BLOCK_BYTES);
   }
@@ -190,4 +194,19 @@ export class Store {
     this.#failure ??= new StorageError(`what the last command changed could not be stored, and the instance is of no use any more: ${reason}`, { cause });
     return this.#failure;
   }
+}
+
+/** Which image the blocks belong to. @throws StorageError */
+function imageIn(header: Uint8Array): string {
+  const end = header.indexOf(0);
+  let fields: { pgcell?: unknown; image?: unknown } | null;
+  try {
+    fields = JSON.parse(new TextDecoder().decode(header.subarray(0, end < 0 ? undefined : end)));
+  } catch {
+    throw new StorageError('the storage has no database of pgcell: its first block is something else');
+  }
+  if (fields?.pgcell !== VERSION || typeof fields.image !== 'string') {
+    throw new StorageError(`the storage has version ${String(fields?.pgcell)} of its form, this pgcell knows version ${VERSION}`);
+  }
+  return fields.image;
 }

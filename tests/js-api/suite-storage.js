@@ -267,6 +267,30 @@ const cases = [
     },
   },
   {
+    name: 'storage: what another build has stored is loaded, and stored anew',
+    async run({ open, pgcell: { BLOCK_BYTES } }) {
+      const storage = new TestStorage();
+      const db = await open({ storage });
+      await db.exec("create table t (i int primary key, s text); insert into t select i, repeat('z', i) from generate_series(1, 3000) i");
+      await db.exec("create table gone (i int); drop table gone; begin; insert into t values (5000, 'not committed')");
+      const other = storage.afterPowerCut();
+      const header = new Uint8Array(BLOCK_BYTES);
+      header.set(new TextEncoder().encode('{"pgcell":1,"image":"another"}'));
+      other.blocks = new Map([...other.blocks, [0, header]]);
+      const again = await open({ storage: other });
+      const query = 'select count(*)::int, max(i), sum(length(s))::int from t';
+      equal(await rowsOf(again, query), [[3000, 3000, 4501500]]);
+      equal(await rowsOf(again, 'select length(s) from t where i = 2900'), [[2900]]);
+      await again.query("insert into t values (5000, 'now')");
+      const third = await open({ storage: other.afterPowerCut() });
+      equal(await rowsOf(third, 'select s from t where i = 5000'), [['now']]);
+      equal(await rowsOf(third, 'select count(*)::int from t'), [[3001]]);
+      other.blocks.set(0, header);
+      other.blocks.delete(458752);
+      await rejected(open({ storage: other.afterPowerCut() }), { name: 'StorageError', message: /damaged: block 458752/ });
+    },
+  },
+  {
     name: 'storage: with loadDataDir',
     async run({ open }) {
       const source = await open();
