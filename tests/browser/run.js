@@ -12,6 +12,8 @@ const PLACES = {
   callbacks: 'suite=callbacks',
   'imports-in-worker': 'suite=imports&worker',
   'js-api': 'suite=js-api',
+  storage: 'suite=storage',
+  'storage-in-worker': 'suite=storage&worker',
 };
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--part='));

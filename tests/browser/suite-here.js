@@ -4,6 +4,7 @@ import * as pgcell from '../../js/dist/browser.js';
 import * as template from '../../js/dist/template.js';
 import { cases } from '../conformance/suite.js';
 import { cases as apiCases } from '../js-api/suite.js';
+import { cases as keptCases } from './storage-here.js';
 import { apiPlaces, choose, conformancePlaces, runCases } from '../workers/run-cases.js';
 
 /** @type {Record<string, string>} */
@@ -12,10 +13,13 @@ const GUESTS = { imports: 'pgcell.wasm', polling: 'pgcell-polling.wasm', callbac
 /** @param {string} name */
 const compile = (name) => WebAssembly.compileStreaming(fetch(`/build/${name}`));
 
-/** @param {string} suite a transport, or js-api @param {readonly string[]} parts */
+/** @param {string} suite a transport, js-api or storage @param {readonly string[]} parts */
 async function start(suite, parts) {
   if (suite === 'js-api') {
     return runCases(choose(apiCases, parts), apiPlaces({ ...pgcell, ...template }));
+  }
+  if (suite === 'storage') {
+    return runCases(choose(keptCases, parts), () => ({ context: undefined, end: async () => [] }));
   }
   const transport = /** @type {import('../conformance/driver.js').Transport} */ (suite);
   const modules = {
