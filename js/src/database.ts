@@ -27,6 +27,7 @@ import type {
   PGliteOptions,
   QueryOptions,
   Results,
+  StreamOptions,
   Transaction,
 } from './interface.ts';
 import { Lock } from './lock.ts';
@@ -163,6 +164,18 @@ export class PGlite {
     return this.#inTurn(true, () => this.#blob(query, options, () => this.#extended(query, params, options)), options) as Promise<Results<T>>;
   }
 
+  /**
+   * Runs one statement and gives its rows as they are asked for: PostgreSQL goes on when those it has made are taken, so that a result of
+   * any size takes little memory. Everything else waits until the last row was taken, or the loop was left.
+   *
+   *     for await (const { id } of db.queryStream('select id from big')) …
+   *
+   * @throws as `query`, when a row is asked for; RangeError for a number of rows that can't be
+   */
+  queryStream<T = { [key: string]: any }>(query: string, params?: any[] | null, options?: StreamOptions): AsyncGenerator<T, void, undefined> {
+    return this.#stream<T>(true, query, params, options);
+  }
+
   /** Runs one statement, the template's values being its parameters. See `pgcell/template` for identifiers and raw SQL. @throws as `query` */
   sql<T = { [key: string]: any }>(strings: TemplateStringsArray, ...params: any[]): Promise<Results<T>> {
     const { query, params: values } = template(strings, ...params);
@@ -247,6 +260,10 @@ export class PGlite {
           return tx.query(query, values);
         },
         exec: (query, options) => inTurn(() => this.#blob(query, options, () => this.#simple(query, options)), options),
+        queryStream: <R>(query: string, params?: any[] | null, options?: StreamOptions) => {
+          check();
+          return this.#stream<R>(false, query, params, options);
+        },
         rollback: async () => {
           check();
           await end('ROLLBACK');
@@ -627,10 +644,7 @@ export class PGlite {
   /** One statement through the extended protocol. */
   #extended(query: string, given: any[] | null | undefined, options?: QueryOptions): Results {
     const params = given ?? [];
-    checkText(query);
-    if (!Array.isArray(params)) {
-      throw new TypeError('the parameters of a query are an array');
-    }
+    checkParams(query, params);
     const answer = this.#untilAnswered(() => this.#askExtended(query, params, options));
     this.#settle(answer, query, params, options);
     return answer.results[0] ?? { rows: [], fields: [], affectedRows: 0 };
@@ -661,6 +675,58 @@ export class PGlite {
       throw failure.error;
     }
     return answer;
+  }
+
+  async *#stream<T>(waitsForTransactions: boolean, query: string, params: any[] | null | undefined, options: StreamOptions = {}): AsyncGenerator<T, void, undefined> {
+    const { batchRows = 100 } = options;
+    if (!Number.isInteger(batchRows) || batchRows < 1 || batchRows > 0x7fffffff) {
+      throw new RangeError(`batchRows is a number of rows from 1, not ${batchRows}`);
+    }
+    checkParams(query, params);
+    const release = await this.#hold(waitsForTransactions);
+    const readOptions = this.#readOptions(options);
+    const answer = newAnswer();
+    let isEnded = false;
+    try {
+      this.#askPart(this.#writer.parse('', query, options.paramTypes).describe('statement').flush(), DESCRIBE, answer);
+      if (answer.error === undefined) {
+        this.#write((writer) => writer.bind('', '', this.#bindValues(params ?? [], answer.parameterTypes ?? [], options)));
+      }
+      while (!isEnded) {
+        answer.results.length = 0;
+        answer.isSuspended = false;
+        if (answer.error === undefined) {
+          this.#askPart(this.#writer.execute('', batchRows).flush(), readOptions, answer);
+        }
+        const [result] = answer.results;
+        if (!answer.isSuspended) {
+          isEnded = true;
+          this.#ask(this.#writer.sync(), readOptions, answer);
+          await this.#whenKept(Promise.resolve());
+        }
+        this.#settle(answer, query, params ?? undefined, options);
+        answer.notifications.length = 0;
+        yield* (result?.rows ?? []) as T[];
+      }
+    } finally {
+      if (!isEnded && this.ready) {
+        this.#ask(this.#writer.close('portal').sync(), DESCRIBE, newAnswer());
+      }
+      release();
+    }
+  }
+
+  /** Takes the locks as `#inTurn` does, until what is returned is called. */
+  async #hold(waitsForTransactions: boolean): Promise<() => void> {
+    await this._checkReady();
+    return new Promise((resolve, reject) => {
+      const hold = () =>
+        this.#commands.run(() => {
+          this.#live();
+          return new Promise<void>(resolve);
+        });
+      (waitsForTransactions ? this.#transactions.run(hold) : hold()).catch(reject);
+    });
   }
 
   /** Any number of statements through the simple protocol. */
@@ -882,6 +948,13 @@ function removeBlob(files: GuestFiles): void {
     }
   } catch {
     // the session is gone, and what the query said is what counts
+  }
+}
+
+function checkParams(query: unknown, params: unknown): void {
+  checkText(query);
+  if (params !== null && params !== undefined && !Array.isArray(params)) {
+    throw new TypeError('the parameters of a query are an array');
   }
 }
 

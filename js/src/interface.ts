@@ -135,6 +135,11 @@ export interface PGliteOptions<TExtensions extends Extensions = Extensions> {
   fs?: unknown;
 }
 
+export interface StreamOptions extends QueryOptions {
+  /** How many rows PostgreSQL makes at a time, from 1. Default: 100. */
+  batchRows?: number;
+}
+
 export type Row<T = { [key: string]: any }> = T;
 
 export type Results<T = { [key: string]: any }> = {
@@ -163,6 +168,8 @@ export interface Transaction {
   sql<T>(sqlStrings: TemplateStringsArray, ...params: any[]): Promise<Results<T>>;
   /** As the instance's. */
   exec(query: string, options?: QueryOptions): Promise<Array<Results>>;
+  /** As the instance's; the other methods wait until it has ended. */
+  queryStream<T>(query: string, params?: any[] | null, options?: StreamOptions): AsyncGenerator<T, void, undefined>;
   /** Ends the transaction without its changes; `transaction` then resolves with what the callback returns. */
   rollback(): Promise<void>;
   /** As the instance's; PostgreSQL begins to listen when the transaction is committed. */

@@ -42,6 +42,8 @@ export interface Answer {
   readonly notifications: Notification[];
   /** Whether PostgreSQL said that it waits for the next command. */
   isReady: boolean;
+  /** Whether PostgreSQL has more rows than it was asked for. */
+  isSuspended: boolean;
 }
 
 export interface ReadOptions {
@@ -52,7 +54,7 @@ export interface ReadOptions {
 }
 
 export function newAnswer(): Answer {
-  return { results: [], error: undefined, parameterTypes: undefined, fields: undefined, notifications: [], isReady: false };
+  return { results: [], error: undefined, parameterTypes: undefined, fields: undefined, notifications: [], isReady: false, isSuspended: false };
 }
 
 /**
@@ -121,6 +123,10 @@ export function readAnswer(bytes: Uint8Array, options: ReadOptions, answer: Answ
           finish(message.tag);
           break;
         case 'emptyQueryResponse':
+          finish(undefined);
+          break;
+        case 'portalSuspended':
+          answer.isSuspended = true;
           finish(undefined);
           break;
         case 'readyForQuery':

@@ -10,6 +10,7 @@ import { protocolCases } from './suite-protocol.js';
 import { queryCases } from './suite-query.js';
 import { sessionCases } from './suite-session.js';
 import { storageCases } from './suite-storage.js';
+import { streamCases } from './suite-stream.js';
 import { transactionCases } from './suite-transaction.js';
 import { typeCases } from './suite-types.js';
 
@@ -26,4 +27,4 @@ import { typeCases } from './suite-types.js';
  */
 
 /** @type {readonly Case[]} */
-export const cases = [...queryCases, ...typeCases, ...transactionCases, ...sessionCases, ...protocolCases, ...dataCases, ...storageCases, ...errorCases];
+export const cases = [...queryCases, ...typeCases, ...transactionCases, ...sessionCases, ...protocolCases, ...dataCases, ...storageCases, ...streamCases, ...errorCases];
