@@ -25,8 +25,9 @@ js: js/dist/index.js js/dist/pgcell.wasm ## the npm package
 
 check-js: js $(CONFORMANCE)/node_modules/.package-lock.json
 	$(SAY) 'the npm package, in four engines'
-	@cd js && for p in test ../$(CONFORMANCE) ../tests/js-api; do $(TSC) -p $$p || exit 1; done
+	@cd js && for p in test ../$(CONFORMANCE) ../tests/js-api ../tests/js-node; do $(TSC) -p $$p || exit 1; done
 	@cd js && timeout 120 $(NODE) --test --test-reporter=dot "test/*.test.ts"
+	@for v in 22 24 26; do timeout 180 $(CONFORMANCE)/node_modules/node-$$v/bin/node --test --test-reporter=dot tests/js-node/node.test.js || exit 1; done
 	@timeout 600 $(NODE) tests/js-api/engines.js
 
 check-conformance: js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json $(MODULES) $(BUILD)/pgcell-trampoline.wasm

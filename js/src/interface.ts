@@ -86,18 +86,20 @@ export type ExtensionNamespace<T> = T extends Extension<infer TNamespace> ? TNam
 export type InitializedExtensions<TExtensions extends Extensions = Extensions> = {
   [K in keyof TExtensions]: ExtensionNamespace<TExtensions[K]>;
 };
-/** The properties that extensions add to an instance. */
+/** The properties that extensions add to an instance; nothing when it is not known which there are. */
 export type PGliteInterfaceExtensions<E> = E extends Extensions
-  ? {
-      [K in keyof E]: E[K] extends Extension
-        ? Awaited<ReturnType<E[K]['setup']>>['namespaceObj'] extends infer N
-          ? N extends undefined | null | void
-            ? never
-            : N
-          : never
-        : never;
-    }
-  : Record<string, never>;
+  ? string extends keyof E
+    ? unknown
+    : {
+        [K in keyof E]: E[K] extends Extension
+          ? Awaited<ReturnType<E[K]['setup']>>['namespaceObj'] extends infer N
+            ? N extends undefined | null | void
+              ? never
+              : N
+            : never
+          : never;
+      }
+  : unknown;
 
 export interface PGliteOptions<TExtensions extends Extensions = Extensions> {
   /**
