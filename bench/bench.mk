@@ -2,6 +2,10 @@
 
 BENCH_OPTIONS ?=
 
+bench/pglite/node_modules/.package-lock.json: bench/pglite/package-lock.json
+	$(SAY) 'installing PGlite, to measure it'
+	@cd bench/pglite && $(NPM_CI)
+
 .PHONY: bench
-bench: $(BUILD)/pgcell.img peer $(MODULES) $(BUILD)/pgcell-trampoline.wasm js/dist/index.js $(CONFORMANCE)/node_modules/.package-lock.json ## start, new cells, memory and query speed, beside native PostgreSQL; the transports (BENCH_OPTIONS=--quick)
+bench: $(BUILD)/pgcell.img peer $(MODULES) $(BUILD)/pgcell-trampoline.wasm js $(CONFORMANCE)/node_modules/.package-lock.json bench/pglite/node_modules/.package-lock.json ## start, new cells, memory and query speed, beside native PostgreSQL; the transports; the npm package beside PGlite (BENCH_OPTIONS=--quick)
 	@bench/run.py --build $(BUILD) $(BENCH_OPTIONS)

@@ -19,6 +19,12 @@ HEADINGS = {
     'memory': 'Memory',
     'queries': 'Query time, pgcell beside native',
 }
+PGLITE_HEADING = 'pgcell in JavaScript, beside PGlite'
+PGLITE_METHOD = """\
+The npm package beside PGlite {pglite}, both in memory, in {engine}; each measurement in a process of its own, the two in turns.
+Medians of the processes. "Times" says how many times as fast, or as small, pgcell is; by CPU time (of all threads, V8's compilers among
+them) others at work on the machine count less. PGlite starts with initdb, by the end of which V8 has compiled much of PostgreSQL: what
+the first suite of a process takes has to be seen with that."""
 
 
 def machine():
@@ -156,4 +162,19 @@ def document(results):
          'same' if r['has_same_plan'] else 'other'] for r in queries], right=(2, 3, 4))
     lines += ['## Settings', '', 'Other than PostgreSQL\'s own defaults, on both:', '']
     lines += ['    ' + s for s in results['settings']]
+    return '\n'.join(lines) + '\n'
+
+
+def pglite_section(results):
+    lines = ['## ' + PGLITE_HEADING, '', PGLITE_METHOD.format(**results), '']
+    for found in results['tables']:
+        rows = []
+        for row in found['rows']:
+            pgcell, pglite = (row['of'][name] for name in ('pgcell', 'pglite'))
+            rows.append([row['name'], f"{pgcell['median']:.2f} {row['unit']}", f"{pglite['median']:.2f} {row['unit']}",
+                         f"{row['times']:.2f}", f"{row['cpuTimes']:.2f}" if 'cpuTimes' in row else ''])
+        mean = found.get('geometricMean')
+        if mean:
+            rows.append(['geometric mean', '', '', f"**{mean['times']:.2f}**", f"**{mean['cpuTimes']:.2f}**"])
+        lines += table([found['heading'], 'pgcell', 'PGlite', 'times', 'times, by CPU'], rows, right=(1, 2, 3, 4))
     return '\n'.join(lines) + '\n'

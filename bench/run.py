@@ -22,7 +22,7 @@ import workloads
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NODES = [os.path.join(ROOT, 'tests', 'conformance', 'node_modules', name, 'bin', 'node') for name in ('node-24', 'node-26')]
-PARTS = ('start', 'connect', 'memory', 'transports', 'queries')
+PARTS = ('start', 'connect', 'memory', 'transports', 'queries', 'pglite')
 
 TRANSPORTS = ('imports', 'polling', 'callbacks')
 # imports may lose this much to another transport
@@ -192,6 +192,22 @@ def measure_transports(args):
             yield transports_row(each)
 
 
+def measure_pglite(args):
+    """bench/pglite/run.js, which prints its own tables."""
+    os.makedirs(os.path.join(args.build, 'bench'), exist_ok=True)
+    file = os.path.join(args.build, 'bench', 'pglite.json')
+    command = [NODES[0], os.path.join(ROOT, 'bench', 'pglite', 'run.js'), f'--json={file}'] + (['--quick'] if args.quick else [])
+    with subprocess.Popen(command) as process:
+        try:
+            status = process.wait(timeout=1800)
+        finally:
+            process.terminate()
+    if status != 0:
+        raise RuntimeError(f'bench/pglite/run.js: exit status {status}')
+    with open(file, encoding='utf-8') as f:
+        return json.load(f)
+
+
 def transports_target(rows):
     """By how much imports lose to another transport, where they lose most."""
     ratios = [values['imports_ratio_quartiles'][1] for row in rows for name, values in row['transports'].items() if name != 'imports']
@@ -319,6 +335,8 @@ def parse_arguments():
     needs = ['pgcell', 'pgcell.img', 'native/install/bin/postgres', 'native/install/bin/pgbench']
     if 'transports' in args.parts:
         needs += ['pgcell.wasm', 'pgcell-polling.wasm', 'pgcell-callbacks.wasm', 'pgcell-trampoline.wasm']
+    if 'pglite' in args.parts and not os.path.exists(os.path.join(ROOT, 'js', 'dist', 'pgcell.wasm')):
+        parser.error('js/dist/pgcell.wasm is missing: run "make js" first')
     for needed in needs:
         if not os.path.exists(os.path.join(args.build, needed)):
             parser.error(f'{needed} is missing in {os.path.relpath(args.build)}: run "make all peer" first')
@@ -330,7 +348,7 @@ def main():
     # ended like Ctrl-C, so that the servers are
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = {'machine': report.machine(), 'versions': report.versions(args.build), 'settings': report.settings(ROOT),
-               'options': {'rounds': args.rounds, 'factor': args.factor, 'quick': args.quick}, 'rows': [], 'queries': [], 'transports': []}
+               'options': {'rounds': args.rounds, 'factor': args.factor, 'quick': args.quick}, 'rows': [], 'queries': [], 'transports': [], 'pglite': None}
     failures = 0
     for part, measure in (('start', measure_start), ('connect', measure_connections), ('memory', measure_memory)):
         if part not in args.parts:
@@ -360,6 +378,13 @@ def main():
         except (OSError, RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
             failures += 1
             print(f'  FAILED: {error}', flush=True)
+    if 'pglite' in args.parts:
+        print(f'\n{report.PGLITE_HEADING}', flush=True)
+        try:
+            results['pglite'] = measure_pglite(args)
+        except (OSError, RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
+            failures += 1
+            print(f'  FAILED: {error}', flush=True)
     results['machine']['load_at_end'] = round(os.getloadavg()[0], 1)
     results['geometric_mean'] = report.geometric_mean(results['queries'], 'ratio')
     results['geometric_mean_of_best'] = report.geometric_mean(results['queries'], 'best_ratio')
@@ -375,7 +400,7 @@ def main():
     if args.write_docs:
         with open(os.path.join(ROOT, 'docs', 'benchmarks.md'), 'w', encoding='utf-8') as f:
             before, settings, after = report.document(results).partition('## Settings\n')
-            f.write(before + transports_section(results['transports']) + settings + after)
+            f.write(before + transports_section(results['transports']) + report.pglite_section(results['pglite']) + settings + after)
         print('bench: docs/benchmarks.md is written')
     return 0
 

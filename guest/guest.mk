@@ -10,7 +10,7 @@ GUEST_INCLUDE := -isystem $(ROOT)/guest/port/include -include pgcell_atomics.h
 GUEST_DEFINES := -D_GNU_SOURCE -D_WASI_EMULATED_SIGNAL -D_WASI_EMULATED_MMAN -D_WASI_EMULATED_GETPID \
 	-D_WASI_EMULATED_PROCESS_CLOCKS
 # setjmp is WebAssembly exception handling in its legacy encoding, the one that every engine and wasm2c take
-GUEST_CODEGEN := -O2 -mbulk-memory -mnontrapping-fptoint -msign-ext -mllvm -wasm-enable-sjlj
+GUEST_CODEGEN := -O2 -mbulk-memory -mnontrapping-fptoint -msign-ext -mllvm -wasm-enable-sjlj -ffile-prefix-map=$(ROOT)/=
 GUEST_CC := clang-19 --target=wasm32-wasi --sysroot=$(ROOT)/$(TOOLS)/wasi/usr
 GUEST_CFLAGS = $(GUEST_CODEGEN) -fno-strict-aliasing -fwrapv -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	$(GUEST_INCLUDE) $(GUEST_DEFINES)
@@ -36,7 +36,7 @@ $(PG_WASM)/configured: guest/postgresql/config.site $(TOOLS)/versions $(PG_SOURC
 # Headers that every object sees are not among make's dependencies of PostgreSQL's tree: it is configured anew with them.
 $(PG_WASM)/configured: $(wildcard guest/port/include/*.h guest/port/include/*/*.h)
 
-$(PG_WASM)/compiled: $(PG_WASM)/configured guest/postgresql/objects.mk guest/postgresql/module.mk guest/postgresql/compile.sh
+$(PG_WASM)/compiled: $(PG_WASM)/configured guest/postgresql/objects.mk guest/postgresql/module.mk guest/postgresql/compile.sh guest/postgresql/split-grammar.py
 	$(SAY) 'compiling PostgreSQL for wasm32-wasi (5 minutes the first time)'
 	@guest/postgresql/compile.sh $(PG_WASM) $(JOBS)
 	@touch $@
@@ -132,6 +132,7 @@ $(BUILD)/guest/native.wasm: $(GUEST_NATIVE_OBJECTS) $(GUEST)/native/ordered.txt 
 $(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm): $(BUILD)/guest/portable-%.wasm: $(GUEST_PORTABLE_OBJECTS) $(GUEST)/portable/comm/%.o $(GUEST)/portable/ordered.txt $(TABLES_MARKS) guest/guest.mk scripts/check-imports.sh
 	$(SAY) 'linking the portable module, transport: $*'
 	@$(call GUEST_LINK,portable,$(GUEST_PORTABLE_OBJECTS),1048576,$(GUEST)/portable/comm/$*.o) --max-memory=4026531840 --strip-all \
+		--wrap=pgstat_report_stat \
 		--export-table --growable-table --export=__heap_base -o $@.tmp
 	@scripts/check-imports.sh $@.tmp $*
 	@mv $@.tmp $@

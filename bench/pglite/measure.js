@@ -17,6 +17,7 @@ import { CHECK, speedTests } from './speed.js';
  * @property {'µs' | 'ms' | 'MiB'} unit What it is shown in
  * @property {number} value Seconds by the clock, or MiB
  * @property {number} [cpuSeconds]
+ * @property {boolean} [isTotal] Of the other rows: not in their mean
  *
  * @typedef {{ rows: Row[], answer: string }} Found
  */
@@ -178,7 +179,7 @@ async function roundTrips() {
 
 /** @param {import('./speed.js').Test[]} tests @returns {Promise<Found>} */
 async function speedOnce(tests) {
-  const db = await open();
+  const { result: db, ...total } = await timed(open);
   /** @type {Row[]} */
   const rows = [];
   let answer = '';
@@ -190,7 +191,10 @@ async function speedOnce(tests) {
     await rest();
     const { value, cpuSeconds } = await timed(() => db.exec(sql));
     rows.push({ name: `${number}: ${what}`, unit: 'ms', value, cpuSeconds });
+    total.value += value;
+    total.cpuSeconds += cpuSeconds;
   }
+  rows.push({ name: 'start and all of them', unit: 'ms', isTotal: true, ...total });
   await db.close();
   return { rows, answer };
 }

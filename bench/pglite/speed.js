@@ -57,4 +57,5 @@ export function speedTests(factor) {
 
 /** What the tables have before they are dropped: must be the same for both. */
 export const CHECK = ['t1', 't2', 't2_1', 't3', 't3_1'].map((table) =>
-  `SELECT count(*)::text || ' ' || md5(string_agg(a || ' ' || b || ' ' || c, ';' ORDER BY a, b, c)) AS is FROM ${table}`).join(' UNION ALL ');
+  `SELECT '${table}' AS name, count(*)::int, md5(string_agg(a || ' ' || b || ' ' || c, ';' ORDER BY a, b, c)) FROM ${table}`)
+  .join(' UNION ALL ') + ' ORDER BY name';

@@ -18,7 +18,6 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
-#include "utils/timeout.h"
 
 #include "../comm/client.h"
 #include "../comm/pglite-comm.h"
@@ -149,6 +148,21 @@ end_session(void)
 		run(exit_session);
 }
 
+/*
+ * PostgreSQL arms a timer to report statistics that are left from an idle session.  Nothing happens here while it is idle, and a
+ * timer that is armed makes every CHECK_FOR_INTERRUPTS() of the commands that follow look at the clock: they are reported by a
+ * command to come, or at the session's end.  The linker puts this function in the place of the other (--wrap).
+ */
+extern long __real_pgstat_report_stat(bool force);
+extern long __wrap_pgstat_report_stat(bool force);
+
+long
+__wrap_pgstat_report_stat(bool force)
+{
+	(void) __real_pgstat_report_stat(force);
+	return 0;
+}
+
 /* ---- input ---- */
 
 bool
@@ -156,9 +170,13 @@ pgcell_may_read(void)
 {
 	int32		ready;
 
-	/* statistics wait for an idle session's timer natively; nothing happens here while it is idle */
-	if (get_timeout_active(IDLE_STATS_UPDATE_TIMEOUT))
-		disable_timeout(IDLE_STATS_UPDATE_TIMEOUT, false);
+	/*
+	 * PostgreSQL leaves its timer running when nothing waits for it any more, and takes the signal in vain.  Here whoever checks for
+	 * interrupts asks the clock until then, so the signal comes at once; if there is something to wait for, the handler sets the timer
+	 * again (handle_sig_alarm() in timeout.c).
+	 */
+	if (pgcell_timer_is_polled)
+		pgcell_fire_timer();
 	if (InterruptPending)
 		ProcessClientReadInterrupt(true);
 	if (preread_len > 0 || pq_buffer_remaining_data() > 0)

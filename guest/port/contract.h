@@ -27,6 +27,8 @@ extern int32_t pgcell_set_timer(int64_t delay_us, int64_t interval_us) PGCELL_IM
 
 extern volatile bool pgcell_timer_is_polled;
 extern void pgcell_poll_timer(void);
+/* The signal comes now, if a polled timer runs. */
+extern void pgcell_fire_timer(void);
 
 /* Sleeps while *word == expected; timeout in us, -1 = no limit.  0, -EAGAIN (other value), -ETIMEDOUT or -EINTR. */
 extern int32_t pgcell_futex_wait(volatile uint32_t *word, uint32_t expected, int64_t timeout_us) PGCELL_IMPORT(futex_wait);

@@ -37,15 +37,15 @@
  * The portable module's memory is small and grows at its end, by chunks for the heap and for files (port/grow.c).  BASE is not
  * in it: the addresses only name blocks, whose contents stay in the module.
  *
- *	  0         8 MiB         20 MiB
+ *	  0         8 MiB         32 MiB
  *	  +---------+-------------+-----------+ - - - -
  *	  | PRIVATE | SHMEM       | FILES     | chunks
  *	  +---------+-------------+-----------+ - - - -
  */
 #define PGCELL_PRIVATE_END	0x00800000u
 #define PGCELL_SHMEM_START	0x00800000u
-#define PGCELL_SHMEM_END	0x01400000u
-#define PGCELL_FILES_START	0x01400000u
+#define PGCELL_SHMEM_END	0x02000000u
+#define PGCELL_FILES_START	0x02000000u
 #define PGCELL_FILES_END	0x04000000u
 #define PGCELL_BASE_START	0xE0000000u
 #define PGCELL_BASE_END		0xF0000000u

@@ -107,6 +107,15 @@ check_timer(void)
 	pgcell_signal_pending |= 1u << SIGALRM;
 }
 
+void
+pgcell_fire_timer(void)
+{
+	deadline_ns = 0;
+	pgcell_timer_is_polled = false;
+	pgcell_signal_pending |= 1u << SIGALRM;
+	InterruptPending = true;
+}
+
 /* Asking the clock leaves the module: not at each of the many calls. */
 void
 pgcell_poll_timer(void)

@@ -24,6 +24,7 @@ total=800
 trap 'kill $ticker 2>/dev/null' EXIT
 
 make -s -C "$tree/src/backend" generated-headers >>"$log" 2>&1 || fail
+python3 "$here/split-grammar.py" "$tree/src/backend/parser/gram.c" >>"$log" 2>&1 || fail
 # the time zone compiler is linked on the way, and is not used: it may have undefined symbols
 make -s -j"$jobs" -C "$tree/src/backend" -f "$here/objects.mk" LDFLAGS_EX=-Wl,--allow-undefined pgcell-objects >>"$log" 2>&1 || fail
 

@@ -24,10 +24,12 @@ const cache = new ModuleCache(async () => {
 
 /** As the class of the core; without the option `wasmModule` it fetches the module once for all instances of the page. */
 export class PGlite extends Base {
+  /** @internal as the base class has it: instances of both are one type */
   protected override loadModule(): Promise<WebAssembly.Module> {
     return cache.get();
   }
 
+  /** @internal as the base class has it: instances of both are one type */
   protected override openStorage(dataDir: string): Storage {
     const [, scheme = '', name = ''] = /^([\w-]+):\/\/(.*)$/.exec(dataDir) ?? [];
     const Class = STORAGES[scheme];

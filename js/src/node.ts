@@ -12,10 +12,12 @@ const cache = new ModuleCache(async () => WebAssembly.compile(await readFile(new
 
 /** As the class of the core; without the option `wasmModule` it compiles the file once for all instances of the process. */
 export class PGlite extends Base {
+  /** @internal as the base class has it: instances of both are one type */
   protected override loadModule(): Promise<WebAssembly.Module> {
     return cache.get();
   }
 
+  /** @internal as the base class has it: instances of both are one type */
   protected override openStorage(dataDir: string): DirectoryStorage {
     if (/^[\w-]{2,}:/.test(dataDir) && !dataDir.startsWith('file:')) {
       throw new TypeError(`dataDir can be a directory or memory:// here, not ${dataDir}`); // a drive has one letter

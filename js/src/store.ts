@@ -4,7 +4,7 @@
  * | block | |
  * |---|---|
  * | 0 | JSON, padded with zeros: `{"pgcell": 1, "image": "…"}` |
- * | 2560 … | addresses of the guest's memory, divided by 8192: its file system, with all metadata |
+ * | 4096 … | addresses of the guest's memory, divided by 8192: its file system, with all metadata |
  * | 458752 … | the image's own blocks, which files refer to. They are in the module as well, and are stored once, so that a module with another image can still read the files |
  */
 import { GuestError } from './contract.ts';

@@ -7,7 +7,7 @@ import { BLOCK_BYTES } from './storage.ts';
 import type { TarEntry } from './tar.ts';
 
 /** Where the file system begins (PGCELL_FILES_START in guest/port/layout.h). */
-const SUPER_BLOCK = 0x01400000;
+const SUPER_BLOCK = 0x02000000;
 const MAGIC = 0x53465650;
 const VERSION = 2;
 const AT_ROOT = 32;

@@ -1,12 +1,15 @@
 /** The entry for Cloudflare Workers: the module is imported, because nothing may be compiled there at run time. */
-import pgcellModule from './pgcell.wasm';
+import compiled from './pgcell.wasm';
 import { PGlite as Base } from './database.ts';
 
 export * from './index.ts';
-export { pgcellModule };
+
+/** The module that was deployed with the Worker. */
+export const pgcellModule: WebAssembly.Module = compiled;
 
 /** As the class of the core; without the option `wasmModule` it takes the module that was deployed with the Worker. */
 export class PGlite extends Base {
+  /** @internal as the base class has it: instances of both are one type */
   protected override async loadModule(): Promise<WebAssembly.Module> {
     return pgcellModule;
   }

@@ -255,8 +255,8 @@ const cases = [
         [(blocks) => blocks.set(0, header('hello')), { name: 'StorageError', message: /no database of pgcell/ }],
         [(blocks) => blocks.set(0, header('{"pgcell": 99}')), { name: 'StorageError', message: /version 99/ }],
         [(blocks) => blocks.delete(0), { name: 'StorageError', message: /none that says/ }],
-        [(blocks) => blocks.set(2560, new Uint8Array(BLOCK_BYTES)), { name: 'DataDirError', message: /does not start/ }],
-        [(blocks) => blocks.set(2600, new Uint8Array(1)), { name: 'StorageError', message: /1 bytes/ }],
+        [(blocks) => blocks.set(4096, new Uint8Array(BLOCK_BYTES)), { name: 'DataDirError', message: /does not start/ }],
+        [(blocks) => blocks.set(4100, new Uint8Array(1)), { name: 'StorageError', message: /1 bytes/ }],
       ];
       for (const [change, error] of table) {
         const other = changed(change);

@@ -1,0 +1,4 @@
+import { PGlite } from 'pgcell';
+import { ask } from './ask.js';
+
+ask(PGlite).then(postMessage, (error) => postMessage(error.message));

@@ -1,0 +1,5 @@
+import { PGlite } from 'pgcell';
+import { ask } from './ask.js';
+import { report } from './report.js';
+
+report(() => ask(PGlite));

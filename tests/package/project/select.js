@@ -1,0 +1,4 @@
+import { PGlite } from 'pgcell';
+import { ask } from './ask.js';
+
+console.log(await ask(PGlite));
