@@ -165,11 +165,23 @@ $(BUILD)/guest/cluster/done: guest/image/initdb.sh guest/image/postgresql.conf $
 	@touch $@
 
 MODULES := $(BUILD)/pgcell.wasm $(BUILD)/pgcell-polling.wasm $(BUILD)/pgcell-callbacks.wasm
+BAKED := $(TRANSPORTS:%=$(BUILD)/guest/baked-%.wasm)
 $(BUILD)/guest/modules: $(BAKE)/bake $(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm) $(BUILD)/guest/cluster/done guest/image/portable.sh guest/image/portable.conf
 	$(SAY) 'making the portable modules'
-	@guest/image/portable.sh $(BUILD) $(MODULES)
+	@guest/image/portable.sh $(BUILD) $(BAKED)
 	@touch $@
-$(MODULES): $(BUILD)/guest/modules ;
+$(BAKED): $(BUILD)/guest/modules ;
+
+# Half a megabyte less code, and a few per cent quicker. What has one caller is not put into it unless it is small: the parts of the grammar
+# (guest/postgresql/split-grammar.py) would become one function again.
+WASM_OPT := $(TOOLS)/bin/wasm-opt -O2 --one-caller-inline-max-function-size=40 --skip-pass=memory-packing --enable-mutable-globals \
+	--enable-sign-ext --enable-bulk-memory --enable-nontrapping-float-to-int --enable-exception-handling
+$(BUILD)/pgcell.wasm: $(BUILD)/guest/baked-imports.wasm
+$(BUILD)/pgcell-polling.wasm: $(BUILD)/guest/baked-polling.wasm
+$(BUILD)/pgcell-callbacks.wasm: $(BUILD)/guest/baked-callbacks.wasm
+$(MODULES): guest/guest.mk
+	$(SAY) 'optimising $(notdir $@)'
+	@$(WASM_OPT) $(filter %.wasm,$^) -o $@.tmp && mv $@.tmp $@
 
 $(BUILD)/pgcell-trampoline.wasm: guest/trampoline/trampoline.c $(TOOLS)/versions
 	@mkdir -p $(BUILD)
@@ -177,6 +189,6 @@ $(BUILD)/pgcell-trampoline.wasm: guest/trampoline/trampoline.c $(TOOLS)/versions
 
 # ---- the polling module made with Asyncify, whose guest can wait inside a command in any engine; optional, see docs/contract.md ----
 
-$(BUILD)/pgcell-asyncify.wasm: $(BUILD)/pgcell-polling.wasm guest/image/asyncify.sh $(TOOLS)/versions
+$(BUILD)/pgcell-asyncify.wasm: $(BUILD)/guest/baked-polling.wasm guest/image/asyncify.sh $(TOOLS)/versions
 	$(SAY) 'making the polling module with Asyncify (2 minutes)'
 	@guest/image/asyncify.sh $(TOOLS) $< $@
