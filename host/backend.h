@@ -1,5 +1,5 @@
 /*
- * The supervisor's list of processes that run in cells (client sessions, cancel and recovery sessions), found by the
+ * The supervisor's list of processes that run in cells (sessions of every kind), found by the
  * cookie we gave and by the process id that clients send in cancel requests.
  *
  * Calling sequence: backend_add() before its START, backend_set_pid() at STARTED, backend_remove() at FAILED or ENDED.
@@ -22,7 +22,7 @@ struct backend {
 	pid_t pid; /* 0 until STARTED */
 	uint32_t slot; /* 0: none */
 	struct cell *cell;
-	struct conn *conn; /* until STARTED or FAILED; NULL for RECOVER */
+	struct conn *conn; /* until STARTED or FAILED; NULL without a client */
 	LIST_ENTRY(backend) cell_link;
 };
 

@@ -53,6 +53,8 @@ struct cell {
 	uint32_t slots_taken_count;
 	TAILQ_HEAD(, conn) waiting;
 	LIST_HEAD(, backend) backends; /* every process that has the cell's memory, sessions or not */
+	TAILQ_ENTRY(cell) vacuum_link; /* vacuum.h */
+	bool is_used; /* is in that list */
 };
 
 struct cell_table {

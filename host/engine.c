@@ -129,8 +129,10 @@ static void run_guest(void *arg)
 
 	if (args->kind == SESSION_RECOVER)
 		w2c_guest_pgcell_recover(runtime_guest);
-	else
+	else if (session_has_client(args->kind))
 		w2c_guest_pgcell_session(runtime_guest);
+	else
+		w2c_guest_pgcell_autovacuum(runtime_guest, args->kind == SESSION_VACUUM_WORKER);
 }
 
 /* Shared memory as it was before the first recovery; the files stay. */

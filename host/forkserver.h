@@ -47,7 +47,7 @@ struct order {
 	uint32_t type; /* enum order_type */
 	uint64_t cookie; /* the caller's name for the session */
 	/* START only, from here on */
-	uint32_t kind; /* enum session_kind; RECOVER comes without a client descriptor */
+	uint32_t kind; /* enum session_kind; only those with a client come with its descriptor */
 	uint32_t slot;
 	uint32_t flags;
 	uint32_t preread_len; /* bytes */

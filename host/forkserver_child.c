@@ -202,7 +202,7 @@ static _Noreturn void become_session(int client_fd, int cell_fd)
 
 static void start(const int fds[2], size_t fd_count)
 {
-	bool has_client = order.kind != SESSION_RECOVER;
+	bool has_client = session_has_client(order.kind);
 	struct report report = {.type = REPORT_STARTED, .cookie = order.cookie};
 	struct child *child = NULL;
 	int client_fd, cell_fd;

@@ -53,6 +53,8 @@ static const struct option_spec specs[] = {
 	 SESSIONS_PER_CELL_MAX, NULL, "most sessions at a time in one cell; PostgreSQL's own max_connections (100) comes first"},
 	{"session-memory", "MIB", "PGCELL_SESSION_MEMORY", "1024", NULL, OPTION_NUMBER, FIELD(session_memory_mib), 16,
 	 4096, NULL, "most memory one session may use"},
+	{"autovacuum-naptime", "S", "PGCELL_AUTOVACUUM_NAPTIME", "60", NULL, OPTION_NUMBER, FIELD(autovacuum_naptime_s), 0,
+	 86400, NULL, "how long between autovacuums of a cell that is used; 0: none"},
 	{"verbose", NULL, "PGCELL_VERBOSE", "off", NULL, OPTION_FLAG, FIELD(is_verbose), 0, 0, NULL,
 	 "log connections as well"},
 };

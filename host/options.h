@@ -29,6 +29,7 @@ struct config {
 	int64_t isolate; /* enum isolate */
 	int64_t session_wait_ms;
 	int64_t startup_timeout_ms;
+	int64_t autovacuum_naptime_s;
 	int64_t max_cells;
 	int64_t max_sessions;
 	int64_t sessions_per_cell;

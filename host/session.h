@@ -22,6 +22,7 @@
 #ifndef PGCELL_SESSION_H
 #define PGCELL_SESSION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -30,13 +31,20 @@ enum session_kind {
 	SESSION_CLIENT = 1, /* a client's session: start-up packet in preread */
 	SESSION_CANCEL = 2, /* a CancelRequest: the packet in preread, nothing is answered; ends at once */
 	SESSION_RECOVER = 3, /* no client: bring the cell's shared memory back after a crash */
+	SESSION_VACUUM_LAUNCHER = 4, /* no client: choose a database to be vacuumed */
+	SESSION_VACUUM_WORKER = 5, /* no client: vacuum it */
 };
+
+static inline bool session_has_client(enum session_kind kind)
+{
+	return kind == SESSION_CLIENT || kind == SESSION_CANCEL;
+}
 
 struct session_args {
 	int kind; /* enum session_kind */
-	int client_fd; /* connected socket in blocking mode; -1 for RECOVER */
+	int client_fd; /* connected socket in blocking mode; -1 without a client */
 	int cell_fd; /* memfd of the cell's CLUSTER segment, populated */
-	uint32_t slot; /* 1..sessions-per-cell, free for reuse at the session's end; 0 for CANCEL and RECOVER */
+	uint32_t slot; /* 1..sessions-per-cell, free for reuse at the session's end; 0 for others than CLIENT */
 	uint64_t memory_limit_bytes; /* for this session */
 	int64_t cell_created_us; /* microseconds since 1970-01-01 UTC */
 	struct sockaddr_storage peer; /* AF_INET, AF_INET6, or AF_UNIX without a path */

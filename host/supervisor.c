@@ -16,6 +16,7 @@
 #include "forkserver.h"
 #include "gate.h"
 #include "log.h"
+#include "vacuum.h"
 
 #define CONNS_EXTRA 64 /* connections without a session, beyond max-sessions: cancel requests must get through */
 #define CANCELS_PER_CELL_MAX 16 /* running at a time; clients need no password for these */
@@ -33,6 +34,7 @@ struct supervisor {
 	uv_timer_t stop_timer;
 	struct cell_table cells;
 	struct backend_table backends;
+	struct vacuum vacuum;
 	TAILQ_HEAD(, conn) conns; /* all that are not closed */
 	size_t conn_count;
 	bool is_stopping;
@@ -94,7 +96,7 @@ static void pack_preread(struct order *order, const struct conn *conn)
 	order->preread_len = (uint32_t)len;
 }
 
-/* conn NULL: recovery. Returns 0, or -errno with nothing changed. */
+/* conn NULL: without a client. Returns 0, or -errno with nothing changed. */
 static int start_backend(struct supervisor *sv, enum session_kind kind, struct cell *cell, struct conn *conn)
 {
 	static struct order order; /* big */
@@ -127,6 +129,13 @@ static int start_backend(struct supervisor *sv, enum session_kind kind, struct c
 	if (cell->state == CELL_NEW)
 		cell_become(cell, CELL_POPULATING);
 	return 0;
+}
+
+static int start_vacuum(void *data, struct cell *cell, enum session_kind kind)
+{
+	struct supervisor *sv = data;
+
+	return sv->is_stopping ? -ESHUTDOWN : start_backend(sv, kind, cell, NULL);
 }
 
 static void kill_backends(struct supervisor *sv, struct cell *cell)
@@ -243,7 +252,14 @@ static void on_started(struct supervisor *sv, struct backend *backend, pid_t pid
 	}
 	if (cell->state == CELL_POPULATING)
 		cell_become(cell, CELL_READY);
+	if (backend->kind == SESSION_CLIENT)
+		vacuum_note_use(&sv->vacuum, cell);
 	cell_advance(sv, cell);
+}
+
+static bool is_vacuum(enum session_kind kind)
+{
+	return kind == SESSION_VACUUM_LAUNCHER || kind == SESSION_VACUUM_WORKER;
 }
 
 static void on_failed(struct supervisor *sv, struct backend *backend, int error)
@@ -272,6 +288,8 @@ static void on_failed(struct supervisor *sv, struct backend *backend, int error)
 		refuse_failed_start(conn, error);
 	else if (conn != NULL)
 		conn_free(conn);
+	if (is_vacuum(kind) && !sv->is_stopping)
+		vacuum_ended(&sv->vacuum, cell, kind, false);
 	cell_advance(sv, cell);
 }
 
@@ -304,6 +322,8 @@ static void on_ended(struct supervisor *sv, struct backend *backend, int wait_st
 			kill_backends(sv, cell);
 		}
 	}
+	if (is_vacuum(kind))
+		vacuum_ended(&sv->vacuum, cell, kind, is_success);
 	cell_advance(sv, cell);
 }
 
@@ -517,6 +537,7 @@ static void finish(struct supervisor *sv)
 		conn_free(conn);
 	uv_close((uv_handle_t *)&sv->fs_poll, NULL);
 	uv_close((uv_handle_t *)&sv->stop_timer, NULL);
+	vacuum_close(&sv->vacuum);
 	for (size_t i = 0; i < 2; i++)
 		uv_close((uv_handle_t *)&sv->signals[i], NULL);
 }
@@ -634,6 +655,8 @@ static int init_loop(struct supervisor *sv, char *err, size_t err_len)
 	uv_poll_start(&sv->fs_poll, UV_READABLE, on_fs_event);
 	uv_timer_init(&sv->loop, &sv->stop_timer);
 	sv->stop_timer.data = sv;
+	if (vacuum_open(&sv->vacuum, &sv->loop, (uint64_t)sv->config->autovacuum_naptime_s, start_vacuum, sv) != 0)
+		BUG("no timer for autovacuum");
 	for (size_t i = 0; i < 2; i++) {
 		uv_signal_init(&sv->loop, &sv->signals[i]);
 		sv->signals[i].data = sv;

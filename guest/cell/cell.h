@@ -7,6 +7,7 @@
  *				pgcell_recover											in a child: what the startup process does
  *				-> the image is taken
  *	  serve:	pgcell_session											in a child: one client, until it leaves
+ *				pgcell_autovacuum										in a child: a database is chosen; in another: it is vacuumed
  *	  portable:	serve.h
  *
  * pgcell_root returns; the others that run PostgreSQL end with proc_exit.  Nothing here is reentrant: one call per process.
@@ -29,6 +30,7 @@ extern int	pgcell_root(void) PGCELL_EXPORT_NATIVE(pgcell_root);
 extern void pgcell_session(void) PGCELL_EXPORT_NATIVE(pgcell_session);
 extern void pgcell_empty_cache(void) PGCELL_EXPORT_NATIVE(pgcell_empty_cache);
 extern void pgcell_recover(void) PGCELL_EXPORT_NATIVE(pgcell_recover);
+extern void pgcell_autovacuum(int32_t is_worker) PGCELL_EXPORT_NATIVE(pgcell_autovacuum);
 
 /* What pgcell_session() does; with PGCELL_PORTABLE it returns through pgcell_leave() when input runs out. */
 extern void pgcell_start_backend(void);

@@ -18,9 +18,11 @@
 #include "libpq/libpq-be.h"
 #include "libpq/libpq.h"
 #include "miscadmin.h"
+#include "postmaster/autovacuum.h"
 #include "postmaster/postmaster.h"
 #include "postmaster/startup.h"
 #include "postmaster/auxprocess.h"
+#include "replication/walsender.h"
 #include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/fd.h"
@@ -200,6 +202,30 @@ pgcell_recover(void)
 	reread_control_file();
 	StartupProcessMain(NULL, 0);
 }
+
+#ifndef PGCELL_PORTABLE
+
+/*
+ * Autovacuum, without a launcher that stays (host/vacuum.h): in its emergency mode it chooses a database, leaves word in shared memory
+ * and ends; the next process is the worker that finds it.  Child slots are those behind the sessions'.
+ */
+void
+pgcell_autovacuum(int32_t is_worker)
+{
+	int			sessions = 2 * (MaxConnections + max_wal_senders);
+
+	MyBackendType = is_worker ? B_AUTOVAC_WORKER : B_AUTOVAC_LAUNCHER;
+	begin_child(sessions + (is_worker ? 1 : 2));
+	reread_configuration();
+	if (!AutoVacuumingActive())
+		proc_exit(1);
+	if (is_worker)
+		AutoVacWorkerMain(NULL, 0);
+	autovacuum_start_daemon = false;
+	AutoVacLauncherMain(NULL, 0);
+}
+
+#endif
 
 /* The checkpoint of a server that stops: what is started from these files has nothing to recover. */
 void

@@ -34,6 +34,9 @@ struct cluster {
 	atomic_int recoveries;
 	atomic_int must_fail_recovery;
 	atomic_int populations;
+	atomic_int vacuum_launchers;
+	atomic_int vacuum_workers;
+	atomic_int vacuum_end; /* exit status of launchers */
 };
 
 struct session {
@@ -142,10 +145,11 @@ static void cmd_about(struct session *session, const char *argument)
 	}
 	snprintf(text, sizeof(text),
 		 "pid=%d ppid=%d inode=%llu slot=%u peer=%s port=%d memory=%llu created=%lld cancels=%d recoveries=%d "
-		 "populations=%d death=%d",
+		 "populations=%d death=%d vacuum_launchers=%d vacuum_workers=%d",
 		 (int)getpid(), (int)getppid(), (unsigned long long)info.st_ino, args->slot, peer, port,
 		 (unsigned long long)args->memory_limit_bytes, (long long)args->cell_created_us,
-		 session->cluster->cancels, session->cluster->recoveries, session->cluster->populations, death);
+		 session->cluster->cancels, session->cluster->recoveries, session->cluster->populations, death,
+		 session->cluster->vacuum_launchers, session->cluster->vacuum_workers);
 	answer(session, text);
 }
 
@@ -228,6 +232,12 @@ static void cmd_fail_recovery(struct session *session, const char *argument)
 	answer(session, "ok");
 }
 
+static void cmd_vacuum_end(struct session *session, const char *argument)
+{
+	session->cluster->vacuum_end = atoi(argument);
+	answer(session, "ok");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct session *session, const char *argument);
@@ -240,6 +250,7 @@ static const struct {
 	{"sleep", cmd_sleep}, /* milliseconds */
 	{"ignore_term", cmd_ignore_term},
 	{"fail_recovery", cmd_fail_recovery},
+	{"vacuum_end", cmd_vacuum_end},
 };
 
 static void run_command(struct session *session, char *text)
@@ -320,6 +331,12 @@ _Noreturn void session_main(const struct session_args *args)
 	case SESSION_RECOVER:
 		session.cluster->recoveries++;
 		_exit(session.cluster->must_fail_recovery ? 1 : 0);
+	case SESSION_VACUUM_LAUNCHER:
+		session.cluster->vacuum_launchers++;
+		_exit(session.cluster->vacuum_end);
+	case SESSION_VACUUM_WORKER:
+		session.cluster->vacuum_workers++;
+		_exit(0);
 	default:
 		_exit(97);
 	}

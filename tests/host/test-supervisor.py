@@ -814,6 +814,42 @@ class Dying(Case):
         with Client(server, 'db@new') as client:
             self.assertEqual(client.about()['recoveries'], '0')
 
+    def test_cells_that_are_used_are_vacuumed(self):
+        server = self.server('--autovacuum-naptime', '1')
+        with Client(server, 'db@a') as a, Client(server, 'db@new') as private:
+            with Client(server, 'db@b') as b:
+                b.query('incr')
+            time.sleep(3.5)
+            about = a.about()
+            self.assertIn(int(about['vacuum_workers']), (2, 3, 4))
+            self.assertEqual(about['vacuum_launchers'], about['vacuum_workers'])
+            self.assertEqual(private.about()['vacuum_launchers'], '0')
+        with Client(server, 'db@b') as b:  # once: nobody was there since
+            self.assertEqual(b.about()['vacuum_workers'], '1')
+
+    def test_a_cell_that_wants_no_vacuum_gets_no_worker(self):
+        server = self.server('--autovacuum-naptime', '1')
+        with Client(server) as client:
+            client.query('vacuum_end 1')
+            time.sleep(1.5)
+            about = client.about()
+            self.assertEqual((about['vacuum_launchers'], about['vacuum_workers'], about['recoveries']), ('1', '0', '0'))
+
+    def test_a_vacuum_that_crashes_is_a_crash_of_its_cell_alone(self):
+        server = self.server('--autovacuum-naptime', '1')
+        with Client(server) as client, Client(server, 'db@b') as other:
+            client.query('vacuum_end 3')
+            self.assertTrue(client.closed())
+            with Client(server) as again:
+                self.assertEqual(again.about()['recoveries'], '1')
+            self.assertEqual(other.query('x'), 'x')
+
+    def test_no_autovacuum(self):
+        server = self.server('--autovacuum-naptime', '0')
+        with Client(server) as client:
+            time.sleep(1.2)
+            self.assertEqual(client.about()['vacuum_launchers'], '0')
+
     def test_lost_fork_server_ends_the_program(self):
         server = self.server()
         with Client(server) as client:
