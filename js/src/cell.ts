@@ -133,7 +133,7 @@ export class Cell {
     return this.#store?.kept;
   }
 
-  /** Gives up the storage, which has everything then, and after which PostgreSQL has nothing to recover. @throws StorageError, GuestError; the storage is given up all the same */
+  /** Gives up the storage, which has everything then, and after which PostgreSQL has nothing to recover. @throws StorageError; the storage is given up all the same */
   async close(): Promise<void> {
     const store = this.#store;
     if (store === undefined) {
@@ -141,7 +141,11 @@ export class Cell {
     }
     try {
       if (store.failure === undefined) {
-        this.shutdown();
+        try {
+          this.shutdown();
+        } catch {
+          // without a checkpoint there is something to recover, and nothing is lost
+        }
         store.keep();
         await store.kept;
       }
