@@ -51,11 +51,11 @@ check-contract: $(MODULES) $(BUILD)/guest/native.wasm
 check-c-host: $(TESTS)/c-host
 	@tests/examples/test-c-host.sh $<
 
-.PHONY: test check check-unit check-contract check-c-host check-host check-headers check-e2e check-regress fuzz
+.PHONY: test check check-unit check-contract check-c-host check-host check-headers check-e2e check-regress check-isolation fuzz
 test: ## everything CI checks
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-asyncify check-c-host check-e2e check-regress
+	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-asyncify check-c-host check-e2e check-regress check-isolation
 
 check: check-headers check-unit check-host ## quick tests, nothing of PostgreSQL needed
 
@@ -80,6 +80,11 @@ check-e2e: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
 check-regress: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
 	$(SAY) "PostgreSQL's own regression tests"
 	@timeout 1500 tests/regress/run.sh
+
+check-isolation: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
+	$(SAY) "PostgreSQL's own isolation tests"
+	@timeout 900 tests/isolation/run.sh
+	@timeout 300 tests/isolation/test-concurrent-checkpoints.sh $(BUILD)
 
 fuzz: $(addprefix $(TESTS)/fuzz-,wire image stream polling) ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
 	@mkdir -p $(addprefix $(TESTS)/corpus-,wire image stream polling)

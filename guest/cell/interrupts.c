@@ -11,10 +11,17 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgwriter.h"
+#include "storage/aio_subsys.h"
+#include "storage/bufmgr.h"
+#include "storage/condition_variable.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/smgr.h"
 #include "storage/sync.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/wait_event.h"
 
 #include "../port/contract.h"
 
@@ -58,36 +65,95 @@ pgcell_init_sync(void)
 	MyBackendType = saved;
 }
 
+struct checkpoint_state
+{
+	BackendType saved_type;
+	ResourceOwner saved_owner;
+	ResourceOwner owner;
+};
+
+/* Called with everything released but what the resource owner has, if that. */
+static void
+leave_checkpoint(struct checkpoint_state *state, bool is_done)
+{
+	MyBackendType = state->saved_type;
+	CurrentResourceOwner = state->saved_owner;
+	if (state->owner != NULL)
+	{
+		ResourceOwnerRelease(state->owner, RESOURCE_RELEASE_BEFORE_LOCKS, is_done, true);
+		ResourceOwnerRelease(state->owner, RESOURCE_RELEASE_LOCKS, is_done, true);
+		ResourceOwnerRelease(state->owner, RESOURCE_RELEASE_AFTER_LOCKS, is_done, true);
+		ResourceOwnerDelete(state->owner);
+	}
+	in_checkpoint = false;
+	pgcell_end_checkpoint();
+}
+
+/* After an error, as in CheckpointerMain(): between transactions nobody else would do it. */
+static void
+abandon_checkpoint(int code, Datum arg)
+{
+	LWLockReleaseAll();
+	ConditionVariableCancelSleep();
+	pgstat_report_wait_end();
+	pgaio_error_cleanup();
+	UnlockBuffers();
+	leave_checkpoint((struct checkpoint_state *) DatumGetPointer(arg), false);
+}
+
+/* The caller has begun the checkpoint (pgcell_begin_checkpoint()). */
 static void
 run_checkpoint(int flags)
 {
-	BackendType saved;
+	struct checkpoint_state state = {.saved_owner = CurrentResourceOwner};
 
-	pgcell_init_sync();
 	in_checkpoint = true;
-	saved = become_checkpointer();
-	PG_TRY();
+	state.saved_type = become_checkpointer();
+	PG_ENSURE_ERROR_CLEANUP(abandon_checkpoint, PointerGetDatum(&state));
 	{
+		pgcell_init_sync();
+		/* like a checkpointer's it goes on to its end; and a session between transactions has no owner for the pins */
+		HOLD_INTERRUPTS();
+		state.owner = ResourceOwnerCreate(NULL, "checkpoint");
+		CurrentResourceOwner = state.owner;
 		/* the requests for fsync and unlink that sessions left in shared memory */
 		AbsorbSyncRequests();
 		PendingCheckpointerStats.num_requested++;
 		if (CreateCheckPoint(flags | CHECKPOINT_IMMEDIATE))
 			PendingCheckpointerStats.num_performed++;
 		pgstat_report_checkpointer();
+		MyBackendType = state.saved_type;
+		pgcell_return_sync_requests();
+		RESUME_INTERRUPTS();
 	}
-	PG_FINALLY();
-	{
-		MyBackendType = saved;
-		in_checkpoint = false;
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(abandon_checkpoint, PointerGetDatum(&state));
+	leave_checkpoint(&state, true);
 }
 
 void
 pgcell_checkpoint(int flags)
 {
+	pgcell_begin_checkpoint(true);
 	run_checkpoint(flags);
 	smgrdestroyall();
+}
+
+/* A checkpoint that is due, unless somebody is at one: then it stays due. */
+static void
+do_due_checkpoint(void)
+{
+	int			flags = checkpoint_due;
+
+	if (!pgcell_begin_checkpoint(false))
+		return;
+	checkpoint_due = 0;
+	run_checkpoint(flags);
+}
+
+bool
+pgcell_checkpoint_is_due(void)
+{
+	return checkpoint_due != 0;
 }
 
 void
@@ -98,12 +164,7 @@ pgcell_process_interrupts(void)
 	pgcell_signal_dispatch();
 	/* recovery ends with a checkpoint of its own */
 	if (checkpoint_due && !in_checkpoint && InterruptHoldoffCount == 0 && CritSectionCount == 0 && !RecoveryInProgress())
-	{
-		int			flags = checkpoint_due;
-
-		checkpoint_due = 0;
-		run_checkpoint(flags);
-	}
+		do_due_checkpoint();
 }
 
 /*

@@ -21,6 +21,7 @@
 
 /* in cell/interrupts.c */
 extern int	pgcell_signal_postmaster(int signo);
+extern bool pgcell_checkpoint_is_due(void);
 
 volatile unsigned int pgcell_signal_pending;
 volatile bool pgcell_timer_is_polled;
@@ -72,7 +73,7 @@ pgcell_signal_dispatch(void)
 bool
 pgcell_interrupts_left(void)
 {
-	return pgcell_timer_is_polled || (pgcell_signal_pending & ~blocked) != 0;
+	return pgcell_timer_is_polled || (pgcell_signal_pending & ~blocked) != 0 || pgcell_checkpoint_is_due();
 }
 
 int

@@ -1,15 +1,18 @@
 #!/usr/bin/python3
 """Compares what pg_regress found with the tests that are expected to fail.
 
-usage: judge.py OUTPUT EXPECTED [--mode cell|native] [--status N] [--partial]
+usage: judge.py OUTPUT EXPECTED [OPTION]...
 
 OUTPUT is pg_regress's output folder, EXPECTED the list: one line per test, its name and the reason. --partial: not all tests were
-run, so those of the list that are missing are not spoken of. Exit status 0: nothing failed that is not in the list, nothing
-crashed (as psql saw it, or as the server's log tells), and pg_regress came to its end.
+run, so those of the list that are missing are not spoken of. --strict: a test of the list that passes is a problem as well.
+--differences: folder with NAME.diff for tests of the list; such a test may differ from NAME.out in the folder --source in just this
+way. Exit status 0: nothing failed that is not in the list, nothing crashed (as psql saw it, or as the server's log tells), and
+pg_regress came to its end.
 """
 import argparse
 import os
 import re
+import subprocess
 import sys
 
 RESULT = re.compile(r'^(?P<failed>not )?ok \d+\s+[-+]\s+(?P<name>\S+)')
@@ -62,6 +65,17 @@ def read_trouble(output):
         return []
 
 
+def is_as_approved(name, args):
+    approved = os.path.join(args.differences or '', name + '.diff')
+    if not args.differences or not os.path.exists(approved):
+        return True
+    found = subprocess.run(
+        ['diff', '-U3', '--label', 'expected', '--label', 'result', os.path.join(args.source, name + '.out'),
+         os.path.join(args.output, 'results', name + '.out')], stdout=subprocess.PIPE, check=False).stdout
+    with open(approved, 'rb') as f:
+        return f.read() == found
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('output')
@@ -69,29 +83,35 @@ def main():
     parser.add_argument('--mode', choices=('cell', 'native'), default='cell')
     parser.add_argument('--status', type=int, default=0)
     parser.add_argument('--partial', action='store_true')
+    parser.add_argument('--strict', action='store_true')
+    parser.add_argument('--differences')
+    parser.add_argument('--source')
     args = parser.parse_args()
 
     expected = read_expected(args.expected) if args.mode == 'cell' else {}
     passed, failed = read_results(args.output)
     crashed = [name for name in failed if has_crashed(args.output, name)]
     surprises = [name for name in failed if name not in expected]
+    otherwise = [name for name in failed if name in expected and not is_as_approved(name, args)]
+    unneeded = [name for name in passed if name in expected]
     trouble = read_trouble(args.output)
-    problems = bool(surprises or crashed or trouble)
+    problems = bool(surprises or otherwise or crashed or trouble or (args.strict and unneeded))
 
     for name in failed:
         print(f'failed{" (expected)" if name in expected else ""}: {name}' + (f': {expected[name]}' if name in expected else ''))
+    for name in otherwise:
+        print(f'failed, but not as approved: {name}: not the difference of {os.path.relpath(args.differences)}/{name}.diff')
     for name in crashed:
         print(f'crashed: {name}: the connection was lost')
     for line in trouble[:20]:
         print(f'the server: {line}')
-    for name in passed:
-        if name in expected:
-            print(f'passes now, take it off the list: {name}')
+    for name in unneeded:
+        print(f'passes now, take it off the list: {name}')
     if not args.partial:
         for name in sorted(set(expected) - set(passed) - set(failed)):
             print(f'in the list but not run: {name}')
     # pg_regress: 0 all passed, 1 some did not; anything else means that it did not come to its end
-    if args.status not in (0, 1) or not passed:
+    if args.status not in (0, 1) or not (passed or failed):
         print(f'pg_regress did not come to its end (status {args.status})')
         problems = True
     if failed:

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs PostgreSQL's own regression tests through "pgcell serve", one connection at a time; docs/regress.md tells what to make of it.
+# Runs PostgreSQL's own regression tests through "pgcell serve", in one cell; docs/regress.md tells what to make of it.
 #
 # A cell's files are its own, and the tests make the server read and write files by name: the tests' data and an empty folder for
 # their results are put into an image of their own, at the very paths that the tests' programs use outside.
@@ -11,7 +11,8 @@ usage()
 usage: run.sh [OPTION]... [TEST...]
 Without TEST, all tests of the schedule; with TEST, test_setup and those.
 
-  --schedule FILE   "serial" (PostgreSQL's own, one test at a time; the default) or a schedule file
+  --schedule WHICH  "parallel" (PostgreSQL's own, up to 20 tests at a time; the default), "serial" (the same, one at a time) or a
+                    schedule file (one at a time)
   --native          run them on native PostgreSQL with a cell's settings: what fails there is not the cell's doing
   --build DIR       build folder (default: build)
   --test-timeout S  seconds one test may take (default 300)
@@ -25,11 +26,11 @@ root=$(cd "$here/../.." && pwd)
 expected=$here/expected-failures.txt
 
 build=$root/build
-schedule=serial mode=cell test_timeout=300 timeout=2400
+schedule=parallel mode=cell test_timeout=300 timeout=2400
 tests=()
 while [ $# -gt 0 ]; do
     case $1 in
-        --schedule) schedule=${2:?--schedule needs a file}; shift ;;
+        --schedule) schedule=${2:?--schedule needs a word or a file}; shift ;;
         --native) mode=native ;;
         --build) build=$(cd "${2:?--build needs a folder}" && pwd); shift ;;
         --test-timeout) test_timeout=${2:?--test-timeout needs seconds}; shift ;;
@@ -43,7 +44,11 @@ done
 source=$build/src/postgresql/src/test/regress
 native=$build/native
 output=$build/tests/regress
-[ "$schedule" = serial ] && schedule=$source/parallel_schedule
+connections=1
+case $schedule in
+    parallel) schedule=$source/parallel_schedule connections=20 ;;
+    serial) schedule=$source/parallel_schedule output=$output-serial ;;
+esac
 
 for f in "$native/src/test/regress/pg_regress" "$native/install/bin/psql"; do
     [ -x "$f" ] || { echo "run.sh: ${f#"$root/"} is missing: run 'make peer' first" >&2; exit 2; }
@@ -53,44 +58,10 @@ for t in "${tests[@]}"; do
     [ -r "$source/sql/$t.sql" ] || { echo "run.sh: PostgreSQL has no test named $t" >&2; exit 2; }
 done
 
-# ---- servers; all of them are gone when this script is ----
-
-run_dir=$(mktemp -d "${TMPDIR:-/tmp}/pgcell-regress.XXXXXX")
-pids=()
-finish()
-{
-    local pid
-    for pid in "${pids[@]}"; do kill -INT "$pid" 2>/dev/null || :; done
-    for pid in "${pids[@]}"; do
-        timeout 20 tail --pid="$pid" -f /dev/null 2>/dev/null || kill -KILL "$pid" 2>/dev/null || :
-    done
-    rm -rf "$run_dir"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM
-
-# usage: start NAME COMMAND...  Waits for its line "… ready on …", and sets $socket.
-start()
-{
-    local name=$1 log=$output/$1.log
-    shift
-    # bash has its children ignore SIGINT; in a process group of its own, which a Ctrl-C at the terminal does not reach before the tests' programs have ended
-    setsid env --default-signal=INT "$@" >"$log" 2>&1 </dev/null &
-    pids=("$!" "${pids[@]}")
-    for _ in $(seq 600); do
-        socket=$(grep -m 1 ': ready on ' "$log" | grep -o '/[^ ]*/\.s\.PGSQL\.[0-9]*' || :)
-        [ -n "$socket" ] && return
-        kill -0 "$!" 2>/dev/null || break
-        sleep 0.1
-    done
-    cat "$log"
-    echo "run.sh: $name did not start" >&2
-    exit 1
-}
-
 rm -rf "$output/results" "$output"/*.log "$output"/regression.*
-mkdir -p "$output/results" "$run_dir/empty" "$run_dir/server"
-chmod 700 "$run_dir" "$run_dir/server"
+mkdir -p "$output/results"
+. "$here/server.sh"
+mkdir "$run_dir/empty"
 
 if [ $mode = native ]; then
     chmod 777 "$output/results"
@@ -123,7 +94,7 @@ status=0
 env -i PATH="$PATH" HOME="${HOME:-/}" LANG=C timeout --foreground -k 10 "$timeout" \
     "$native/src/test/regress/pg_regress" --inputdir="$source" --expecteddir="$source" --outputdir="$output" \
     --bindir="$native/install/bin" --dlpath="$library" --launcher="timeout -k 5 $test_timeout" \
-    --host="${socket%/*}" --port="${socket##*.}" --user=postgres --dbname=regression --max-connections=1 \
+    --host="${socket%/*}" --port="${socket##*.}" --user=postgres --dbname=regression --max-connections="$connections" \
     "${what[@]}" 2>&1 | tee "$output/pg_regress.log" || status=$?
 
 if ! grep -q 'ok 1 ' "$output/pg_regress.log"; then
