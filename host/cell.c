@@ -23,7 +23,7 @@ static const struct {
 	[CELL_POPULATING] = {"populating", BIT(CELL_READY) | BIT(CELL_NEW), false},
 	[CELL_READY] = {"ready", BIT(CELL_CRASHED), true},
 	[CELL_CRASHED] = {"crashed", BIT(CELL_RECOVERING) | BIT(CELL_DEAD), false},
-	[CELL_RECOVERING] = {"recovering", BIT(CELL_READY) | BIT(CELL_DEAD), false},
+	[CELL_RECOVERING] = {"recovering", BIT(CELL_READY) | BIT(CELL_CRASHED) | BIT(CELL_DEAD), false},
 	[CELL_DEAD] = {"dead", 0, false},
 };
 

@@ -19,7 +19,7 @@
  *	                                               |    no recovery      | recovery
  *	                                               `------> DEAD <-------' failed
  *
- * Only NEW and READY take sessions. DEAD is final: the data cannot be trusted, and we do not replace it silently.
+ * A recovery that was killed starts over: from RECOVERING back to CRASHED. Only NEW and READY take sessions. DEAD is final: the data cannot be trusted, and we do not replace it silently.
  */
 #ifndef PGCELL_CELL_H
 #define PGCELL_CELL_H
@@ -55,6 +55,7 @@ struct cell {
 	LIST_HEAD(, backend) backends; /* every process that has the cell's memory, sessions or not */
 	TAILQ_ENTRY(cell) vacuum_link; /* vacuum.h */
 	bool is_used; /* is in that list */
+	unsigned recoveries_killed; /* in a row */
 };
 
 struct cell_table {

@@ -48,13 +48,17 @@ PGCELL_CAS(64)
 static inline void w2c_pgcell_fence(struct w2c_pgcell *host)
 {
 	(void)host;
+	__asm__ volatile("" ::: "memory"); /* the fence orders atomic accesses only: clang sinks plain loads past it */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__asm__ volatile("" ::: "memory");
 }
 
 static inline void w2c_pgcell_fence_acqrel(struct w2c_pgcell *host)
 {
 	(void)host;
+	__asm__ volatile("" ::: "memory");
 	__atomic_thread_fence(__ATOMIC_ACQ_REL);
+	__asm__ volatile("" ::: "memory");
 }
 
 /*

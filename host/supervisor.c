@@ -20,6 +20,7 @@
 
 #define CONNS_EXTRA 64 /* connections without a session, beyond max-sessions: cancel requests must get through */
 #define CANCELS_PER_CELL_MAX 16 /* running at a time; clients need no password for these */
+#define RECOVERIES_KILLED_MAX 10 /* in a row, by the machine's OOM killer, say: then recovery itself is at fault */
 #define STOP_TIMEOUT_MS (FORKSERVER_STOP_GRACE_MS + 2000)
 
 enum { TCP, LOCAL, LISTENER_COUNT };
@@ -308,11 +309,17 @@ static void on_ended(struct supervisor *sv, struct backend *backend, int wait_st
 	if (sv->is_stopping)
 		return;
 	if (kind == SESSION_RECOVER) {
-		if (is_success)
+		if (is_success) {
 			log_warn(cell->name, pid, "recovered");
-		else
+			cell->recoveries_killed = 0;
+			cell_become(cell, CELL_READY);
+		} else if (WIFSIGNALED(wait_status) && ++cell->recoveries_killed < RECOVERIES_KILLED_MAX) {
+			log_warn(cell->name, pid, "recovery ended with %s: it starts over", end);
+			cell_become(cell, CELL_CRASHED);
+		} else {
 			log_error(cell->name, pid, "recovery failed with %s: the cell is given up", end);
-		cell_become(cell, is_success ? CELL_READY : CELL_DEAD);
+			cell_become(cell, CELL_DEAD);
+		}
 	} else if (is_orderly) {
 		log_info(cell->name, pid, "ended with %s", end);
 	} else {
