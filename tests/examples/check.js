@@ -32,9 +32,5 @@ export function checker(example) {
     match(what, text, pattern) {
       that(what, pattern.test(String(text)), `${text}\ndoes not match ${pattern}`);
     },
-    /** @param {string} what */
-    skip(what) {
-      console.log(`${example}: SKIPPED: ${what}`);
-    },
   };
 }

@@ -1,7 +1,7 @@
 // examples/node with each Node that tests/conformance has.
 
 import { spawn } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { install, ROOT } from './scratch.js';
 
@@ -36,14 +36,8 @@ The copy from kept.tar.gz has 9 orders for 1025.50
 /** @param {import('./check.js').Check} check */
 export async function test(check) {
   const folder = install('node');
-  let found = 0;
   for (const version of VERSIONS) {
     const program = `${ROOT}tests/conformance/node_modules/node-${version}/bin/node`;
-    if (!existsSync(program)) {
-      check.skip(`Node ${version} is not installed`);
-      continue;
-    }
-    found++;
     const { status, output, errors } = await run(program, ['main.mjs', 'kept.tar.gz'], folder);
     check.that(`Node ${version}: exit status 0, no warnings`, status === 0 && errors === '', `${status}: ${errors}`);
     const lines = output
@@ -54,7 +48,6 @@ export async function test(check) {
     const size = statSync(join(folder, 'kept.tar.gz'), { throwIfNoEntry: false })?.size ?? 0;
     check.that(`Node ${version}: the file of the data directory`, size > 1e6 && size < 1e7, `${size} bytes`);
   }
-  check.that('there is a Node to run it', found > 0, 'npm ci in tests/conformance');
 }
 
 /** @param {string} program @param {string[]} args @param {string} cwd @returns {Promise<{ status: number | string, output: string, errors: string }>} */
