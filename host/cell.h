@@ -19,7 +19,7 @@
  *	                                               |    no recovery      | recovery
  *	                                               `------> DEAD <-------' failed
  *
- * A recovery that was killed starts over: from RECOVERING back to CRASHED. Only NEW and READY take sessions. DEAD is final: the data cannot be trusted, and we do not replace it silently.
+ * A recovery that was killed or could not be forked starts over: from RECOVERING back to CRASHED. Only NEW and READY take sessions. DEAD is final: the data cannot be trusted, and we do not replace it silently.
  */
 #ifndef PGCELL_CELL_H
 #define PGCELL_CELL_H

@@ -193,13 +193,18 @@ static void serve_conn(struct supervisor *sv, struct cell *cell, struct conn *co
 		refuse_failed_start(conn, -rc);
 }
 
+/* Nothing was touched; the next client that comes, or gives up waiting, asks for it again. */
+static void recovery_not_started(struct cell *cell)
+{
+	log_error(cell->name, 0, "recovery could not be started: it waits for the next client");
+	cell_become(cell, CELL_CRASHED);
+}
+
 static void recover(struct supervisor *sv, struct cell *cell)
 {
 	cell_become(cell, CELL_RECOVERING);
-	if (start_backend(sv, SESSION_RECOVER, cell, NULL) != 0) {
-		log_error(cell->name, 0, "recovery could not be started: the cell is given up");
-		cell_become(cell, CELL_DEAD);
-	}
+	if (start_backend(sv, SESSION_RECOVER, cell, NULL) != 0)
+		recovery_not_started(cell);
 }
 
 /* After any event: does whatever the cell's state now allows. May remove the cell. */
@@ -272,8 +277,8 @@ static void on_failed(struct supervisor *sv, struct backend *backend, int error)
 	log_error(cell->name, 0, "a session could not be started: %s", strerror(error));
 	backend_remove(&sv->backends, backend);
 	if (kind == SESSION_RECOVER) {
-		log_error(cell->name, 0, "recovery could not be started: the cell is given up");
-		cell_become(cell, CELL_DEAD);
+		recovery_not_started(cell);
+		return;
 	}
 	if (cell->state == CELL_POPULATING) {
 		int rc = cell_reset_memory(cell);

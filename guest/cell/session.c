@@ -34,6 +34,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "../comm/client.h"
 #include "../port/layout.h"
 #include "../vfs/vfs.h"
 #include "cell.h"
@@ -67,6 +68,7 @@ begin_child(int slot)
 	MyPMChildSlot = slot;
 	if (slot == 0)				/* only delivers a cancel request, and takes no part in the cell */
 		return;
+	SetQuitSignalReason(PMQUIT_FOR_CRASH);	/* the host sends SIGQUIT for nothing else */
 	MarkPostmasterChildSlotUnassigned(slot);
 	MarkPostmasterChildSlotAssigned(slot);
 }
@@ -206,6 +208,18 @@ pgcell_recover(void)
 #ifndef PGCELL_PORTABLE
 
 /*
+ * Before a session reads its next message: it may.  What it committed asynchronously is flushed first, because no WAL writer would do
+ * that while it waits (XLogBackgroundFlush() in src/backend/access/transam/xlog.c); its client has the answer already.
+ */
+bool
+pgcell_may_read(void)
+{
+	if (XactLastCommitEnd != 0 && XLogNeedsFlush(XactLastCommitEnd))
+		XLogFlush(XactLastCommitEnd);
+	return true;
+}
+
+/*
  * Autovacuum, without a launcher that stays (host/vacuum.h): in its emergency mode it chooses a database, leaves word in shared memory
  * and ends; the next process is the worker that finds it.  Child slots are those behind the sessions'.
  */
@@ -219,6 +233,8 @@ pgcell_autovacuum(int32_t is_worker)
 	reread_configuration();
 	if (!AutoVacuumingActive())
 		proc_exit(1);
+	if (is_worker && !CheckPostmasterSignal(PMSIGNAL_START_AUTOVAC_WORKER))
+		proc_exit(0);			/* the launcher found no database that needs it */
 	if (is_worker)
 		AutoVacWorkerMain(NULL, 0);
 	autovacuum_start_daemon = false;

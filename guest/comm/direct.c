@@ -33,12 +33,6 @@ pgcell_client_send(const void *buf, size_t len)
 	return -1;
 }
 
-bool
-pgcell_may_read(void)
-{
-	return true;
-}
-
 void
 pgcell_leave(void)
 {

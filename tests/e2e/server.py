@@ -177,15 +177,16 @@ class Server:
         return self
 
     def cell_bytes(self):
-        """Memory that the cells hold: the supervisor has every cell's memfd open."""
-        total = 0
+        """Memory that the cells hold: the supervisor has every cell's memfd open, some of them twice."""
+        held = {}
         folder = f'/proc/{self.process.pid}/fd'
         with contextlib.suppress(OSError):
             for fd in os.listdir(folder):
                 with contextlib.suppress(OSError):
                     if os.readlink(f'{folder}/{fd}').startswith('/memfd:'):
-                        total += os.stat(f'{folder}/{fd}').st_blocks * 512
-        return total
+                        memfd = os.stat(f'{folder}/{fd}')
+                        held[memfd.st_ino] = memfd.st_blocks * 512
+        return sum(held.values())
 
     def _watch_memory(self):
         while not self._is_over.wait(0.2) and self.process.poll() is None:
