@@ -12,7 +12,8 @@
 
 #define EXIT_USAGE 2
 
-static int cmd_serve(int argc, char **argv)
+/* A command that runs cells. */
+static int run_with_options(int (*run)(const struct config *), int argc, char **argv)
 {
 	struct config config;
 	char err[512];
@@ -21,18 +22,28 @@ static int cmd_serve(int argc, char **argv)
 	switch (options_parse(&config, argc, argv, err, sizeof(err))) {
 	case OPTIONS_RUN:
 		log_set_verbose(config.is_verbose);
-		status = supervisor_run(&config);
+		status = run(&config);
 		break;
 	case OPTIONS_HELP:
-		options_print_help(stdout);
+		options_print_help(argv[0], stdout);
 		status = 0;
 		break;
 	case OPTIONS_ERROR:
-		fprintf(stderr, "pgcell serve: %s\n", err);
+		fprintf(stderr, "pgcell %s: %s\n", argv[0], err);
 		break;
 	}
 	config_release(&config);
 	return status;
+}
+
+static int serve(const struct config *config)
+{
+	return supervisor_run(config, &(struct supervisor_hooks){.data = NULL});
+}
+
+static int cmd_serve(int argc, char **argv)
+{
+	return run_with_options(serve, argc, argv);
 }
 
 /* argv[0] of a command is its own name. */

@@ -9,12 +9,31 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "log.h"
+
 #define DEFAULT_PORT 5432
 #define SESSIONS_PER_CELL_MAX 200 /* CELL_SLOTS_MAX */
+
+/* Which commands take an option. */
+enum { SERVE = 1 };
+
+static const struct command_spec {
+	const char *name;
+	unsigned bit;
+	const char *rest; /* NULL: nothing may follow the options */
+	const char *help;
+} command_specs[] = {
+	{"serve", SERVE, NULL,
+	 "Runs a PostgreSQL server. Database \"db@cell\" is database db in cell \"cell\", made on first use;\n"
+	 "plain \"db\" is in cell \"default\"; \"db@new\" is a private cell that ends with its connection."},
+};
+
+#define COMMAND_COUNT (sizeof(command_specs) / sizeof(command_specs[0]))
 
 enum option_type { OPTION_TEXT, OPTION_NUMBER, OPTION_CHOICE, OPTION_FLAG };
 
 struct option_spec {
+	unsigned commands;
 	const char *name;
 	const char *placeholder; /* NULL: takes no argument */
 	const char *env;
@@ -33,29 +52,29 @@ static const char *const isolate_choices[] = {
 #define FIELD(name) offsetof(struct config, name)
 
 static const struct option_spec specs[] = {
-	{"listen", "HOST:PORT", "PGCELL_LISTEN", "127.0.0.1:5432", NULL, OPTION_TEXT, FIELD(listen), 0, 0, NULL,
+	{SERVE, "listen", "HOST:PORT", "PGCELL_LISTEN", "127.0.0.1:5432", NULL, OPTION_TEXT, FIELD(listen), 0, 0, NULL,
 	 "TCP address; port 0 takes any free port, \"none\" disables TCP"},
-	{"socket-dir", "DIR", "PGCELL_SOCKET_DIR", NULL, "$XDG_RUNTIME_DIR/pgcell or /tmp/pgcell-UID", OPTION_TEXT,
+	{SERVE, "socket-dir", "DIR", "PGCELL_SOCKET_DIR", NULL, "$XDG_RUNTIME_DIR/pgcell or /tmp/pgcell-UID", OPTION_TEXT,
 	 FIELD(socket_dir), 0, 0, NULL, "folder of the Unix socket, yours alone; \"none\" disables it"},
-	{"image", "FILE", "PGCELL_IMAGE", NULL, "pgcell.img beside the program", OPTION_TEXT, FIELD(image_path), 0, 0,
+	{SERVE, "image", "FILE", "PGCELL_IMAGE", NULL, "pgcell.img beside the program", OPTION_TEXT, FIELD(image_path), 0, 0,
 	 NULL, "image from which new cells start"},
-	{"isolate", "MODE", "PGCELL_ISOLATE", "cell", NULL, OPTION_CHOICE, FIELD(isolate), 0, 0, isolate_choices,
+	{SERVE, "isolate", "MODE", "PGCELL_ISOLATE", "cell", NULL, OPTION_CHOICE, FIELD(isolate), 0, 0, isolate_choices,
 	 "\"connection\" gives every connection a cell of its own"},
-	{"session-wait", "MS", "PGCELL_SESSION_WAIT", "10000", NULL, OPTION_NUMBER, FIELD(session_wait_ms), 0, 86400000,
+	{SERVE, "session-wait", "MS", "PGCELL_SESSION_WAIT", "10000", NULL, OPTION_NUMBER, FIELD(session_wait_ms), 0, 86400000,
 	 NULL, "how long a connection waits for a busy cell"},
-	{"startup-timeout", "MS", "PGCELL_STARTUP_TIMEOUT", "60000", NULL, OPTION_NUMBER, FIELD(startup_timeout_ms), 1,
+	{SERVE, "startup-timeout", "MS", "PGCELL_STARTUP_TIMEOUT", "60000", NULL, OPTION_NUMBER, FIELD(startup_timeout_ms), 1,
 	 86400000, NULL, "how long a client may take to say what it wants"},
-	{"max-cells", "N", "PGCELL_MAX_CELLS", "1000", NULL, OPTION_NUMBER, FIELD(max_cells), 1, 1000000, NULL,
+	{SERVE, "max-cells", "N", "PGCELL_MAX_CELLS", "1000", NULL, OPTION_NUMBER, FIELD(max_cells), 1, 1000000, NULL,
 	 "most cells at a time"},
-	{"max-sessions", "N", "PGCELL_MAX_SESSIONS", "2000", NULL, OPTION_NUMBER, FIELD(max_sessions), 1, 1000000, NULL,
+	{SERVE, "max-sessions", "N", "PGCELL_MAX_SESSIONS", "2000", NULL, OPTION_NUMBER, FIELD(max_sessions), 1, 1000000, NULL,
 	 "most sessions at a time"},
-	{"sessions-per-cell", "N", "PGCELL_SESSIONS_PER_CELL", "200", NULL, OPTION_NUMBER, FIELD(sessions_per_cell), 1,
+	{SERVE, "sessions-per-cell", "N", "PGCELL_SESSIONS_PER_CELL", "200", NULL, OPTION_NUMBER, FIELD(sessions_per_cell), 1,
 	 SESSIONS_PER_CELL_MAX, NULL, "most sessions at a time in one cell; PostgreSQL's own max_connections (100) comes first"},
-	{"session-memory", "MIB", "PGCELL_SESSION_MEMORY", "1024", NULL, OPTION_NUMBER, FIELD(session_memory_mib), 16,
+	{SERVE, "session-memory", "MIB", "PGCELL_SESSION_MEMORY", "1024", NULL, OPTION_NUMBER, FIELD(session_memory_mib), 16,
 	 4096, NULL, "most memory one session may use"},
-	{"autovacuum-naptime", "S", "PGCELL_AUTOVACUUM_NAPTIME", "60", NULL, OPTION_NUMBER, FIELD(autovacuum_naptime_s), 0,
+	{SERVE, "autovacuum-naptime", "S", "PGCELL_AUTOVACUUM_NAPTIME", "60", NULL, OPTION_NUMBER, FIELD(autovacuum_naptime_s), 0,
 	 86400, NULL, "how long between autovacuums of a cell that is used; 0: none"},
-	{"verbose", NULL, "PGCELL_VERBOSE", "off", NULL, OPTION_FLAG, FIELD(is_verbose), 0, 0, NULL,
+	{SERVE, "verbose", NULL, "PGCELL_VERBOSE", "off", NULL, OPTION_FLAG, FIELD(is_verbose), 0, 0, NULL,
 	 "log connections as well"},
 };
 
@@ -183,25 +202,37 @@ static int set_from_environment(struct config *config, char *err, size_t err_len
 	return 0;
 }
 
+static const struct command_spec *find_command(const char *name)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		if (strcmp(command_specs[i].name, name) == 0)
+			return &command_specs[i];
+	}
+	BUG("command %s has no options", name);
+}
+
 /* Returns OPTIONS_RUN to go on. */
-static enum options_result set_from_arguments(struct config *config, int argc, char **argv, char *err, size_t err_len)
+static enum options_result set_from_arguments(struct config *config, const struct command_spec *command, int argc, char **argv, char *err, size_t err_len)
 {
 	struct option longopts[SPEC_COUNT + 2];
+	size_t count = 0;
 	char source[64];
 	int chosen;
 
 	memset(longopts, 0, sizeof(longopts));
 	for (size_t i = 0; i < SPEC_COUNT; i++) {
-		longopts[i].name = specs[i].name;
-		longopts[i].has_arg = specs[i].placeholder != NULL ? required_argument : no_argument;
-		longopts[i].val = (int)i;
+		if ((specs[i].commands & command->bit) == 0)
+			continue;
+		longopts[count].name = specs[i].name;
+		longopts[count].has_arg = specs[i].placeholder != NULL ? required_argument : no_argument;
+		longopts[count++].val = (int)i;
 	}
-	longopts[SPEC_COUNT].name = "help";
-	longopts[SPEC_COUNT].val = HELP_OPTION;
+	longopts[count].name = "help";
+	longopts[count].val = HELP_OPTION;
 
 	optind = 0; /* glibc: start anew */
 	opterr = 0;
-	while ((chosen = getopt_long(argc, argv, ":", longopts, NULL)) != -1) {
+	while ((chosen = getopt_long(argc, argv, "+:", longopts, NULL)) != -1) {
 		const struct option_spec *spec;
 
 		if (chosen == HELP_OPTION)
@@ -219,7 +250,8 @@ static enum options_result set_from_arguments(struct config *config, int argc, c
 		if (set_value(config, spec, source, spec->placeholder != NULL ? optarg : "on", err, err_len) != 0)
 			return OPTIONS_ERROR;
 	}
-	if (optind < argc) {
+	config->rest = argv + optind;
+	if (optind < argc && command->rest == NULL) {
 		fail(err, err_len, "unexpected argument \"%.80s\"; see --help", argv[optind]);
 		return OPTIONS_ERROR;
 	}
@@ -263,12 +295,15 @@ bad:
 
 enum options_result options_parse(struct config *config, int argc, char **argv, char *err, size_t err_len)
 {
+	const struct command_spec *command = find_command(argv[0]);
 	enum options_result result;
 
 	memset(config, 0, sizeof(*config));
+	config->command = command->name;
+	config->rest = argv + argc;
 	if (set_defaults(config, err, err_len) != 0 || set_from_environment(config, err, err_len) != 0)
 		return OPTIONS_ERROR;
-	result = set_from_arguments(config, argc, argv, err, err_len);
+	result = set_from_arguments(config, command, argc, argv, err, err_len);
 	if (result != OPTIONS_RUN)
 		return result;
 	if (split_listen(config, err, err_len) != 0)
@@ -284,16 +319,18 @@ enum options_result options_parse(struct config *config, int argc, char **argv, 
 	return OPTIONS_RUN;
 }
 
-void options_print_help(FILE *out)
+void options_print_help(const char *name, FILE *out)
 {
+	const struct command_spec *command = find_command(name);
 	char left[64];
 
-	fprintf(out, "Usage: pgcell serve [OPTION]...\n\n"
-		     "Runs a PostgreSQL server. Database \"db@cell\" is database db in cell \"cell\", made on first use;\n"
-		     "plain \"db\" is in cell \"default\"; \"db@new\" is a private cell that ends with its connection.\n\n");
+	fprintf(out, "Usage: pgcell %s [OPTION]...%s%s\n\n%s\n\n", name, command->rest != NULL ? " " : "",
+		command->rest != NULL ? command->rest : "", command->help);
 	for (size_t i = 0; i < SPEC_COUNT; i++) {
 		const struct option_spec *spec = &specs[i];
 
+		if ((spec->commands & command->bit) == 0)
+			continue;
 		snprintf(left, sizeof(left), "--%s%s%s", spec->name, spec->placeholder != NULL ? " " : "",
 			 spec->placeholder != NULL ? spec->placeholder : "");
 		fprintf(out, "  %-24s %s\n%27s(default %s; env %s)\n", left, spec->help, "",

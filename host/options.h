@@ -1,5 +1,6 @@
 /*
- * The options of `pgcell serve`: one table gives parsing, environment variables, defaults and --help.
+ * The options of every command that runs cells: one table gives parsing, environment variables, defaults and --help, and says which
+ * command takes what.
  *
  * Calling sequence:
  *	struct config config;
@@ -21,6 +22,8 @@ enum isolate { ISOLATE_CELL, ISOLATE_CONNECTION };
 
 /* Strings are owned by the config. */
 struct config {
+	const char *command; /* "serve" and so on: not owned */
+	char **rest; /* what follows the options, NULL at the end: argv's, not owned */
 	char *listen; /* HOST:PORT as given, or "none" */
 	char *listen_host; /* NULL: no TCP */
 	int64_t port; /* 0: any free one; without TCP it only names the socket file */
@@ -39,11 +42,11 @@ struct config {
 
 enum options_result { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_ERROR };
 
-/* argv[0] is the subcommand's name. Uses getopt_long(), so not reentrant. */
+/* argv[0] is the command's name, one that options.c has in its table. Uses getopt_long(), so not reentrant. */
 enum options_result options_parse(struct config *config, int argc, char **argv, char *err, size_t err_len)
 	__attribute__((warn_unused_result));
 
-void options_print_help(FILE *out);
+void options_print_help(const char *command, FILE *out);
 
 void config_release(struct config *config);
 

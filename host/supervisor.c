@@ -27,6 +27,7 @@ enum { TCP, LOCAL, LISTENER_COUNT };
 
 struct supervisor {
 	const struct config *config;
+	const struct supervisor_hooks *hooks;
 	uv_loop_t loop;
 	struct forkserver fs;
 	uv_poll_t fs_poll;
@@ -545,6 +546,8 @@ static void finish(struct supervisor *sv)
 	sv->is_finished = true;
 	sv->is_stopping = true;
 	close_gates(sv);
+	if (sv->hooks->on_finish != NULL)
+		sv->hooks->on_finish(sv, sv->hooks->data);
 	while ((conn = TAILQ_FIRST(&sv->conns)) != NULL)
 		conn_free(conn);
 	uv_close((uv_handle_t *)&sv->fs_poll, NULL);
@@ -677,14 +680,49 @@ static int init_loop(struct supervisor *sv, char *err, size_t err_len)
 	return 0;
 }
 
-int supervisor_run(const struct config *config)
+uv_loop_t *supervisor_loop(struct supervisor *sv)
+{
+	return &sv->loop;
+}
+
+const struct config *supervisor_config(const struct supervisor *sv)
+{
+	return sv->config;
+}
+
+int64_t supervisor_port(const struct supervisor *sv)
+{
+	return sv->gates[TCP].listener.fd >= 0 ? sv->gates[TCP].listener.port : sv->gates[LOCAL].listener.port;
+}
+
+int supervisor_connect(struct supervisor *sv)
+{
+	struct sockaddr_storage peer = {.ss_family = AF_UNIX};
+	int fds[2];
+
+	if (sv->is_stopping)
+		return -ESHUTDOWN;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+		return -errno;
+	on_accept(sv, fds[0], &peer);
+	return fds[1];
+}
+
+void supervisor_stop(struct supervisor *sv, int exit_status)
+{
+	sv->exit_status = exit_status;
+	if (!sv->is_stopping)
+		stop(sv);
+}
+
+int supervisor_run(const struct config *config, const struct supervisor_hooks *hooks)
 {
 	static struct supervisor supervisor;
 	struct supervisor *sv = &supervisor;
 	char err[1024];
 	int rc;
 
-	*sv = (struct supervisor){.config = config, .exit_status = 0};
+	*sv = (struct supervisor){.config = config, .hooks = hooks};
 	for (int i = 0; i < LISTENER_COUNT; i++)
 		gate_init(&sv->gates[i], on_accept, sv);
 	TAILQ_INIT(&sv->conns);
@@ -695,25 +733,28 @@ int supervisor_run(const struct config *config)
 
 	/* Before libuv, which may start threads: the fork server must be single-threaded. */
 	if (forkserver_start(&sv->fs, config->image_path, err, sizeof(err)) != 0) {
-		fprintf(stderr, "pgcell serve: %s\n", err);
+		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
 		return 1;
 	}
 	rc = uv_loop_init(&sv->loop);
 	if (rc != 0) {
-		fprintf(stderr, "pgcell serve: cannot start the event loop: %s\n", uv_strerror(rc));
+		fprintf(stderr, "pgcell %s: cannot start the event loop: %s\n", config->command, uv_strerror(rc));
 		forkserver_stop(&sv->fs, true);
 		return 1;
 	}
 	if (init_loop(sv, err, sizeof(err)) != 0) {
-		fprintf(stderr, "pgcell serve: %s\n", err);
+		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
 		forkserver_stop(&sv->fs, true);
 		return 1;
 	}
 
 	if (open_gates(sv, err, sizeof(err)) == 0) {
-		say_ready(sv);
+		if (hooks->on_ready != NULL)
+			hooks->on_ready(sv, hooks->data);
+		else
+			say_ready(sv);
 	} else {
-		fprintf(stderr, "pgcell serve: %s\n", err);
+		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
 		finish_now(sv);
 	}
 	uv_run(&sv->loop, UV_RUN_DEFAULT);

@@ -11,7 +11,7 @@ SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c log.c wire.c cell.c bac
 UNIT := test-wire test-options test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
 	test-stream test-transport-imports test-transport-callbacks test-transport-polling
 test-wire_SOURCES := host/wire.c
-test-options_SOURCES := host/options.c
+test-options_SOURCES := host/options.c host/log.c
 test-wasi_SOURCES := $(wildcard host/wasi*.c)
 test-image_SOURCES := host/image.c
 test-vfs_SOURCES := $(VFS_NATIVE)

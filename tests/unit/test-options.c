@@ -188,7 +188,7 @@ static void test_help_names_every_option(void **state)
 
 	(void)state;
 	assert_non_null(out);
-	options_print_help(out);
+	options_print_help("serve", out);
 	fclose(out);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		assert_non_null(strstr(text, names[i]));
