@@ -182,6 +182,11 @@ static _Noreturn void become_session(int client_fd, int cell_fd)
 		_exit(1); /* the fork server died before the line above */
 	close(socket_fd);
 	close(signal_fd);
+	/*
+	 * A Unix session of its own, as PostgreSQL's children have (InitPostmasterChild() in miscinit.c): where the kernel shares out the
+	 * processor by these (sched_autogroup), each of ours weighs as much as a native one.
+	 */
+	setsid();
 	reset_signals();
 
 	args = (struct session_args){
