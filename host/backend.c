@@ -26,6 +26,15 @@ static void forget(void *node)
 	(void)node;
 }
 
+static void backend_free(void *node)
+{
+	struct backend *backend = node;
+
+	if (backend->copy != NULL)
+		copy_free(backend->copy);
+	free(backend);
+}
+
 void backend_table_init(struct backend_table *table)
 {
 	*table = (struct backend_table){.next_cookie = 1};
@@ -34,7 +43,7 @@ void backend_table_init(struct backend_table *table)
 void backend_table_release(struct backend_table *table)
 {
 	tdestroy(table->by_pid, forget);
-	tdestroy(table->by_cookie, free);
+	tdestroy(table->by_cookie, backend_free);
 	backend_table_init(table);
 }
 
@@ -75,7 +84,7 @@ void backend_remove(struct backend_table *table, struct backend *backend)
 		cell_slot_give_back(backend->cell, backend->slot);
 		table->client_count--;
 	}
-	free(backend);
+	backend_free(backend);
 }
 
 struct backend *backend_find_cookie(const struct backend_table *table, uint64_t cookie)

@@ -23,6 +23,7 @@ struct backend {
 	uint32_t slot; /* 0: none */
 	struct cell *cell;
 	struct conn *conn; /* until STARTED or FAILED; NULL without a client */
+	struct copy *copy; /* of kind COPY: owned */
 	LIST_ENTRY(backend) cell_link;
 };
 
@@ -34,7 +35,7 @@ struct backend_table {
 
 void backend_table_init(struct backend_table *table);
 
-/* Frees every backend that is left, without a look at its cell. */
+/* Frees every backend that is left, and its copy, without a look at its cell. */
 void backend_table_release(struct backend_table *table);
 
 /* Puts it into the cell's list; a client session takes a slot. Returns NULL when memory ran out. */

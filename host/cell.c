@@ -19,8 +19,9 @@ static const struct {
 	unsigned allowed; /* next states */
 	bool takes_sessions;
 } states[CELL_STATE_COUNT] = {
-	[CELL_NEW] = {"new", BIT(CELL_POPULATING), true},
+	[CELL_NEW] = {"new", BIT(CELL_POPULATING) | BIT(CELL_COPYING), true},
 	[CELL_POPULATING] = {"populating", BIT(CELL_READY) | BIT(CELL_NEW), false},
+	[CELL_COPYING] = {"copying", BIT(CELL_READY) | BIT(CELL_CRASHED) | BIT(CELL_DEAD), false},
 	[CELL_READY] = {"ready", BIT(CELL_CRASHED), true},
 	[CELL_CRASHED] = {"crashed", BIT(CELL_RECOVERING) | BIT(CELL_DEAD), false},
 	[CELL_RECOVERING] = {"recovering", BIT(CELL_READY) | BIT(CELL_CRASHED) | BIT(CELL_DEAD), false},
@@ -35,12 +36,14 @@ static int compare_name(const void *a, const void *b)
 void cell_table_init(struct cell_table *table)
 {
 	*table = (struct cell_table){.next_private = 1};
+	LIST_INIT(&table->all);
 }
 
 static void cell_free(void *node)
 {
 	struct cell *cell = node;
 
+	copies_release(&cell->copies);
 	close(cell->fd);
 	free(cell);
 }
@@ -61,6 +64,15 @@ struct cell *cell_find(const struct cell_table *table, const char *name)
 	return found == NULL ? NULL : *found;
 }
 
+static void set_name(struct cell_table *table, struct cell *cell, const char *name)
+{
+	cell->is_private = name == NULL;
+	if (name != NULL)
+		snprintf(cell->name, sizeof(cell->name), "%s", name);
+	else /* '~' cannot occur in a name that clients give */
+		snprintf(cell->name, sizeof(cell->name), "~%llu", (unsigned long long)table->next_private++);
+}
+
 struct cell *cell_add(struct cell_table *table, const char *name)
 {
 	struct cell *cell = calloc(1, sizeof(*cell));
@@ -68,15 +80,12 @@ struct cell *cell_add(struct cell_table *table, const char *name)
 
 	if (cell == NULL)
 		return NULL;
-	cell->is_private = name == NULL;
-	if (name != NULL)
-		snprintf(cell->name, sizeof(cell->name), "%s", name);
-	else /* '~' cannot occur in a name that clients give */
-		snprintf(cell->name, sizeof(cell->name), "~%llu", (unsigned long long)table->next_private++);
+	set_name(table, cell, name);
 	clock_gettime(CLOCK_REALTIME, &now);
 	cell->created_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 	TAILQ_INIT(&cell->waiting);
 	LIST_INIT(&cell->backends);
+	copies_init(&cell->copies);
 	cell->fd = memfd_create("pgcell-cluster", MFD_CLOEXEC);
 	if (cell->fd < 0) {
 		free(cell);
@@ -87,15 +96,25 @@ struct cell *cell_add(struct cell_table *table, const char *name)
 		errno = ENOMEM;
 		return NULL;
 	}
+	LIST_INSERT_HEAD(&table->all, cell, all_link);
 	table->count++;
 	return cell;
 }
 
+void cell_rename(struct cell_table *table, struct cell *cell, const char *name)
+{
+	tdelete(cell, &table->by_name, compare_name);
+	set_name(table, cell, name);
+	if (tsearch(cell, &table->by_name, compare_name) == NULL)
+		BUG("no memory for a node that was just freed");
+}
+
 void cell_remove(struct cell_table *table, struct cell *cell)
 {
-	if (!TAILQ_EMPTY(&cell->waiting) || !LIST_EMPTY(&cell->backends))
+	if (!TAILQ_EMPTY(&cell->waiting) || !LIST_EMPTY(&cell->backends) || cell->copies.count > 0)
 		BUG("cell %s is removed while in use", cell->name);
 	tdelete(cell, &table->by_name, compare_name);
+	LIST_REMOVE(cell, all_link);
 	table->count--;
 	cell_free(cell);
 }
@@ -125,7 +144,7 @@ int cell_reset_memory(struct cell *cell)
 
 bool cell_has_room(const struct cell *cell, uint32_t limit)
 {
-	return states[cell->state].takes_sessions && cell->slots_taken_count < limit;
+	return states[cell->state].takes_sessions && cell->copies.count == 0 && cell->slots_taken_count < limit;
 }
 
 uint32_t cell_slot_take(struct cell *cell)

@@ -19,7 +19,8 @@
  *	                                               |    no recovery      | recovery
  *	                                               `------> DEAD <-------' failed
  *
- * A recovery that was killed or could not be forked starts over: from RECOVERING back to CRASHED. Only NEW and READY take sessions. DEAD is final: the data cannot be trusted, and we do not replace it silently.
+ * A copy of another cell, or of a snapshot, goes from NEW to COPYING, and from there to READY, or to CRASHED if its source was in
+ * use; to DEAD if the copying failed. A recovery that was killed or could not be forked starts over: from RECOVERING back to CRASHED. Only NEW and READY take sessions. DEAD is final: the data cannot be trusted, and we do not replace it silently.
  */
 #ifndef PGCELL_CELL_H
 #define PGCELL_CELL_H
@@ -29,6 +30,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "copies.h"
 #include "wire.h"
 
 /*
@@ -38,7 +40,7 @@
 #define CELL_SLOTS_MAX 200
 #define CELL_DEFAULT_NAME "default"
 
-enum cell_state { CELL_NEW, CELL_POPULATING, CELL_READY, CELL_CRASHED, CELL_RECOVERING, CELL_DEAD, CELL_STATE_COUNT };
+enum cell_state { CELL_NEW, CELL_POPULATING, CELL_COPYING, CELL_READY, CELL_CRASHED, CELL_RECOVERING, CELL_DEAD, CELL_STATE_COUNT };
 
 struct conn; /* conn.h */
 struct backend; /* supervisor.c */
@@ -53,6 +55,11 @@ struct cell {
 	uint32_t slots_taken_count;
 	TAILQ_HEAD(, conn) waiting;
 	LIST_HEAD(, backend) backends; /* every process that has the cell's memory, sessions or not */
+	LIST_ENTRY(cell) all_link;
+	struct copies copies; /* that read from it; no session starts meanwhile */
+	bool is_kept; /* also before its first use: made on request */
+	bool is_warm; /* private, and waits for a client; keeper.h */
+	uint64_t idle_since_ms; /* in the loop's time: since when there is no client's session */
 	TAILQ_ENTRY(cell) vacuum_link; /* vacuum.h */
 	bool is_used; /* is in that list */
 	unsigned recoveries_killed; /* in a row */
@@ -60,6 +67,7 @@ struct cell {
 
 struct cell_table {
 	void *by_name; /* tsearch(3) tree */
+	LIST_HEAD(, cell) all;
 	size_t count;
 	uint64_t next_private;
 };
@@ -72,7 +80,10 @@ struct cell *cell_find(const struct cell_table *table, const char *name);
 /* name NULL: a private cell. Returns NULL with errno set. */
 struct cell *cell_add(struct cell_table *table, const char *name) __attribute__((warn_unused_result));
 
-/* Nobody may wait for it or run in it. */
+/* To a name that no other has; NULL makes it a private cell, which ends with its last session. */
+void cell_rename(struct cell_table *table, struct cell *cell, const char *name);
+
+/* Nobody may wait for it, run in it or copy it. */
 void cell_remove(struct cell_table *table, struct cell *cell);
 
 const char *cell_state_name(enum cell_state state);

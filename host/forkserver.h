@@ -12,7 +12,7 @@
  *	forkserver_stop()	kills what is left and reaps the fork server
  *
  * Answers: each START gets exactly one STARTED or FAILED, each STARTED one ENDED after it. Orders are carried out in
- * the order sent, so a KILL sent after a START finds its session. Descriptors sent along are copied: the caller keeps
+ * the order sent, so a SIGNAL sent after a START finds its session. Descriptors sent along are copied: the caller keeps
  * its own.
  *
  * Death: when the supervisor dies the kernel kills the fork server, and with it the sessions
@@ -36,18 +36,22 @@
 
 enum order_type {
 	ORDER_START = 1,
-	ORDER_KILL, /* SIGQUIT for the session `cookie`, as PostgreSQL ends who shares memory with one that crashed; see session.h */
+	/* for the session `cookie`: SIGQUIT, as PostgreSQL ends who shares memory with one that crashed (session.h); SIGTERM; SIGCONT */
+	ORDER_SIGNAL,
 	ORDER_STOP, /* SIGTERM for all, SIGKILL after the grace time, then exit */
 };
 
 #define ORDER_FRESH_CELL 1u /* flag: populate the cell's memfd first */
+#define ORDER_CLEAN_COPY 2u /* flag: nobody uses the source */
 
 struct order {
 	uint32_t version;
 	uint32_t type; /* enum order_type */
 	uint64_t cookie; /* the caller's name for the session */
+	int32_t signal_number; /* SIGNAL only */
 	/* START only, from here on */
-	uint32_t kind; /* enum session_kind; only those with a client come with its descriptor */
+	uint32_t kind; /* enum session_kind; those with a client come with its descriptor, a COPY with the one it reads */
+	uint32_t copy_kind; /* enum copy_kind */
 	uint32_t slot;
 	uint32_t flags;
 	uint32_t preread_len; /* bytes */
@@ -56,7 +60,7 @@ struct order {
 	uint16_t peer_family;
 	uint16_t peer_port; /* host byte order */
 	uint8_t peer_address[16]; /* IPv4: the first four bytes */
-	uint8_t preread[WIRE_PACKET_MAX];
+	uint8_t preread[WIRE_PACKET_MAX]; /* COPY: the process ids to be stopped, uint32_t each */
 };
 
 enum report_type { REPORT_READY = 1, REPORT_OPEN_FAILED, REPORT_STARTED, REPORT_FAILED, REPORT_ENDED };

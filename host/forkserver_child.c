@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "copy.h"
 #include "forkserver.h"
 #include "log.h"
 #include "session.h"
@@ -199,6 +200,11 @@ static _Noreturn void become_session(int client_fd, int cell_fd)
 		.preread = order.preread,
 		.preread_len = order.preread_len,
 	};
+	if (order.kind == SESSION_POPULATE)
+		_exit(0);
+	if (order.kind == SESSION_COPY)
+		_exit(copy_run((enum copy_kind)order.copy_kind, client_fd, cell_fd, (order.flags & ORDER_CLEAN_COPY) != 0,
+			       (const uint32_t *)(const void *)order.preread, order.preread_len / sizeof(uint32_t)));
 	unpack_peer(&args);
 	if (client_fd >= 0) /* the supervisor's event loop had made it non-blocking */
 		fcntl(client_fd, F_SETFL, fcntl(client_fd, F_GETFL) & ~O_NONBLOCK);
@@ -207,18 +213,18 @@ static _Noreturn void become_session(int client_fd, int cell_fd)
 
 static void start(const int fds[2], size_t fd_count)
 {
-	bool has_client = session_has_client(order.kind);
+	bool has_two_fds = session_has_client(order.kind) || order.kind == SESSION_COPY;
 	struct report report = {.type = REPORT_STARTED, .cookie = order.cookie};
 	struct child *child = NULL;
 	int client_fd, cell_fd;
 	int rc = 0;
 
-	if (fd_count != (has_client ? 2u : 1u)) {
+	if (fd_count != (has_two_fds ? 2u : 1u)) {
 		/* The kernel drops descriptors that we have no room for. */
 		report_failed(order.cookie, EMFILE);
 		return;
 	}
-	client_fd = has_client ? fds[0] : -1;
+	client_fd = has_two_fds ? fds[0] : -1;
 	cell_fd = fds[fd_count - 1];
 	if (is_stopping)
 		rc = -ESHUTDOWN;
@@ -250,13 +256,13 @@ static void start(const int fds[2], size_t fd_count)
 	send_report(&report);
 }
 
-static void kill_one(uint64_t cookie)
+static void signal_one(uint64_t cookie, int signal_number)
 {
 	struct child *child;
 
 	LIST_FOREACH (child, &children, link) {
 		if (child->cookie == cookie) {
-			kill(child->pid, SIGQUIT);
+			kill(child->pid, signal_number);
 			return;
 		}
 	}
@@ -294,8 +300,8 @@ static void obey(void)
 	case ORDER_START:
 		start(fds, fd_count);
 		break;
-	case ORDER_KILL:
-		kill_one(order.cookie);
+	case ORDER_SIGNAL:
+		signal_one(order.cookie, order.signal_number);
 		break;
 	case ORDER_STOP:
 		is_stopping = true;

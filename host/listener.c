@@ -127,7 +127,7 @@ static int check_dir(const char *dir, bool *made, char *err, size_t err_len)
 }
 
 /* Removes the socket file of a dead server. */
-static int clear_stale(const struct sockaddr_un *address, char *err, size_t err_len)
+static int clear_stale(const struct sockaddr_un *address, int type, char *err, size_t err_len)
 {
 	struct stat info;
 	int probe;
@@ -138,7 +138,7 @@ static int clear_stale(const struct sockaddr_un *address, char *err, size_t err_
 	if (!S_ISSOCK(info.st_mode))
 		return fail(err, err_len, "%s is in the way and not a socket", address->sun_path);
 	/* Non-blocking: a living server with a full backlog answers EAGAIN instead of holding us. */
-	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	probe = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (probe < 0)
 		return fail(err, err_len, "cannot make a socket: %s", strerror(errno));
 	rc = connect(probe, (const struct sockaddr *)address, sizeof(*address));
@@ -153,8 +153,12 @@ static int clear_stale(const struct sockaddr_un *address, char *err, size_t err_
 	return rc;
 }
 
-int listener_open_unix(struct listener *listener, const char *dir, int64_t port, char *err, size_t err_len)
+int listener_open_unix(struct listener *listener, const char *dir, enum listener_kind kind, int64_t port, char *err, size_t err_len)
 {
+	static const struct {
+		const char *prefix;
+		int type;
+	} kinds[] = {[LISTENER_CLIENTS] = {".s.PGSQL", SOCK_STREAM}, [LISTENER_CONTROL] = {".s.pgcell", SOCK_SEQPACKET}};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct stat info;
 	mode_t old_mask;
@@ -163,17 +167,17 @@ int listener_open_unix(struct listener *listener, const char *dir, int64_t port,
 
 	*listener = (struct listener)LISTENER_CLOSED;
 	listener->port = port;
-	len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/.s.PGSQL.%u", dir, (unsigned)port);
+	len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s.%u", dir, kinds[kind].prefix, (unsigned)port);
 	if (len < 0 || (size_t)len >= sizeof(address.sun_path)) {
 		fail(err, err_len, "the socket folder %.200s has too long a name (a socket's path has at most %zu bytes)", dir,
 		     sizeof(address.sun_path) - 1);
 		goto cleanup;
 	}
 	snprintf(listener->name, sizeof(listener->name), "%s", address.sun_path);
-	if (check_dir(dir, &listener->made_dir, err, err_len) != 0 || clear_stale(&address, err, err_len) != 0)
+	if (check_dir(dir, &listener->made_dir, err, err_len) != 0 || clear_stale(&address, kinds[kind].type, err, err_len) != 0)
 		goto cleanup;
 
-	listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	listener->fd = socket(AF_UNIX, kinds[kind].type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (listener->fd < 0) {
 		fail(err, err_len, "cannot make a socket: %s", strerror(errno));
 		goto cleanup;

@@ -26,6 +26,8 @@ struct listener {
 	bool made_dir; /* Unix: the folder is ours, and goes with the socket unless somebody else uses it by then */
 };
 
+enum listener_kind { LISTENER_CLIENTS, LISTENER_CONTROL };
+
 #define LISTENER_CLOSED {.fd = -1}
 
 /* Refuses addresses that other machines can reach. Port 0: any free one, see .port. */
@@ -33,11 +35,11 @@ int listener_open_tcp(struct listener *listener, const char *host, int64_t port,
 	__attribute__((warn_unused_result));
 
 /*
- * DIR/.s.PGSQL.PORT. Creates `dir` (not its parents) with mode 0700, removes it again when it is closed if it did, and refuses one
+ * DIR/.s.PGSQL.PORT, or the control socket DIR/.s.pgcell.PORT (control.h). Creates `dir` (not its parents) with mode 0700, removes it again when it is closed if it did, and refuses one
  * that others own or may enter. The
  * file of a dead server is replaced, that of a living one is an error.
  */
-int listener_open_unix(struct listener *listener, const char *dir, int64_t port, char *err, size_t err_len)
+int listener_open_unix(struct listener *listener, const char *dir, enum listener_kind kind, int64_t port, char *err, size_t err_len)
 	__attribute__((warn_unused_result));
 
 void listener_close(struct listener *listener);

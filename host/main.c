@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cell_cmd.h"
 #include "image_cmd.h"
 #include "log.h"
 #include "options.h"
@@ -46,6 +47,11 @@ static int cmd_serve(int argc, char **argv)
 	return run_with_options(serve, argc, argv);
 }
 
+static int cmd_cell(int argc, char **argv)
+{
+	return run_with_options(cell_cmd, argc, argv);
+}
+
 /* argv[0] of a command is its own name. */
 static const struct {
 	const char *name;
@@ -53,6 +59,7 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{"serve", cmd_serve, "run a PostgreSQL server"},
+	{"cell", cmd_cell, "list, create, clone, drop, save and restore cells of a running server"},
 	{"image", cmd_image, "make or check an image"},
 };
 

@@ -15,7 +15,7 @@
 #define SESSIONS_PER_CELL_MAX 200 /* CELL_SLOTS_MAX */
 
 /* Which commands take an option. */
-enum { SERVE = 1 };
+enum { SERVE = 1, CELL = 2 };
 
 static const struct command_spec {
 	const char *name;
@@ -26,6 +26,14 @@ static const struct command_spec {
 	{"serve", SERVE, NULL,
 	 "Runs a PostgreSQL server. Database \"db@cell\" is database db in cell \"cell\", made on first use;\n"
 	 "plain \"db\" is in cell \"default\"; \"db@new\" is a private cell that ends with its connection."},
+	{"cell", CELL, "list | create NAME | clone SOURCE NAME | drop NAME | snapshot NAME FILE | restore FILE NAME",
+	 "Asks a running server, by its control socket in --socket-dir.\n\n"
+	 "  list                  name, state, sessions and memory in bytes of each cell, tab separated\n"
+	 "  create NAME           a cell like any new one, or with --template a copy of that one\n"
+	 "  clone SOURCE NAME     a copy of a cell as it is now; its sessions go on\n"
+	 "  drop NAME             the cell and all that is in it; --force ends its sessions first\n"
+	 "  snapshot NAME FILE    saves a cell into a file, for this build of pgcell\n"
+	 "  restore FILE NAME     a new cell from such a file"},
 };
 
 #define COMMAND_COUNT (sizeof(command_specs) / sizeof(command_specs[0]))
@@ -54,7 +62,7 @@ static const char *const isolate_choices[] = {
 static const struct option_spec specs[] = {
 	{SERVE, "listen", "HOST:PORT", "PGCELL_LISTEN", "127.0.0.1:5432", NULL, OPTION_TEXT, FIELD(listen), 0, 0, NULL,
 	 "TCP address; port 0 takes any free port, \"none\" disables TCP"},
-	{SERVE, "socket-dir", "DIR", "PGCELL_SOCKET_DIR", NULL, "$XDG_RUNTIME_DIR/pgcell or /tmp/pgcell-UID", OPTION_TEXT,
+	{SERVE | CELL, "socket-dir", "DIR", "PGCELL_SOCKET_DIR", NULL, "$XDG_RUNTIME_DIR/pgcell or /tmp/pgcell-UID", OPTION_TEXT,
 	 FIELD(socket_dir), 0, 0, NULL, "folder of the Unix socket, yours alone; \"none\" disables it"},
 	{SERVE, "image", "FILE", "PGCELL_IMAGE", NULL, "pgcell.img beside the program", OPTION_TEXT, FIELD(image_path), 0, 0,
 	 NULL, "image from which new cells start"},
@@ -74,6 +82,18 @@ static const struct option_spec specs[] = {
 	 4096, NULL, "most memory one session may use"},
 	{SERVE, "autovacuum-naptime", "S", "PGCELL_AUTOVACUUM_NAPTIME", "60", NULL, OPTION_NUMBER, FIELD(autovacuum_naptime_s), 0,
 	 86400, NULL, "how long between autovacuums of a cell that is used; 0: none"},
+	{SERVE, "total-memory", "MIB", "PGCELL_TOTAL_MEMORY", "0", "none", OPTION_NUMBER, FIELD(total_memory_mib), 0, 1 << 30, NULL,
+	 "no client comes in while the cells use more memory"},
+	{SERVE, "warm", "N", "PGCELL_WARM", "0", NULL, OPTION_NUMBER, FIELD(warm), 0, 1000, NULL,
+	 "new cells kept ready for clients to come"},
+	{SERVE, "idle-timeout", "S", "PGCELL_IDLE_TIMEOUT", "0", "never", OPTION_NUMBER, FIELD(idle_timeout_s), 0, 86400 * 365, NULL,
+	 "drop a cell, with its data, when no client has been in it for so long"},
+	{SERVE | CELL, "template", "CELL", "PGCELL_TEMPLATE", NULL, "none", OPTION_TEXT, FIELD(template), 0, 0, NULL,
+	 "new cells start as copies of this one, as it is then"},
+	{CELL, "port", "PORT", "PGCELL_PORT", "5432", NULL, OPTION_NUMBER, FIELD(control_port), 0, 65535, NULL,
+	 "the server's port, which is in the socket's name"},
+	{CELL, "force", NULL, "PGCELL_FORCE", "off", NULL, OPTION_FLAG, FIELD(is_forced), 0, 0, NULL,
+	 "drop: end the cell's sessions"},
 	{SERVE, "verbose", NULL, "PGCELL_VERBOSE", "off", NULL, OPTION_FLAG, FIELD(is_verbose), 0, 0, NULL,
 	 "log connections as well"},
 };
@@ -232,7 +252,7 @@ static enum options_result set_from_arguments(struct config *config, const struc
 
 	optind = 0; /* glibc: start anew */
 	opterr = 0;
-	while ((chosen = getopt_long(argc, argv, "+:", longopts, NULL)) != -1) {
+	while ((chosen = getopt_long(argc, argv, command->bit == CELL ? ":" : "+:", longopts, NULL)) != -1) {
 		const struct option_spec *spec;
 
 		if (chosen == HELP_OPTION)
@@ -306,6 +326,8 @@ enum options_result options_parse(struct config *config, int argc, char **argv, 
 	result = set_from_arguments(config, command, argc, argv, err, err_len);
 	if (result != OPTIONS_RUN)
 		return result;
+	if (command->bit != SERVE)
+		return OPTIONS_RUN;
 	if (split_listen(config, err, err_len) != 0)
 		return OPTIONS_ERROR;
 	if (strcmp(config->socket_dir, "none") == 0) {
@@ -345,5 +367,6 @@ void config_release(struct config *config)
 	free(config->listen_host);
 	free(config->socket_dir);
 	free(config->image_path);
+	free(config->template);
 	memset(config, 0, sizeof(*config));
 }

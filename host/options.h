@@ -37,6 +37,12 @@ struct config {
 	int64_t max_sessions;
 	int64_t sessions_per_cell;
 	int64_t session_memory_mib;
+	int64_t total_memory_mib; /* 0: no limit */
+	int64_t warm;
+	int64_t idle_timeout_s; /* 0: never */
+	char *template; /* NULL: the image */
+	int64_t control_port;
+	bool is_forced; /* cell drop */
 	bool is_verbose;
 };
 

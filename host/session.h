@@ -33,6 +33,8 @@ enum session_kind {
 	SESSION_RECOVER = 3, /* no client: bring the cell's shared memory back after a crash */
 	SESSION_VACUUM_LAUNCHER = 4, /* no client: choose a database to be vacuumed */
 	SESSION_VACUUM_WORKER = 5, /* no client: vacuum it */
+	SESSION_POPULATE = 7, /* nothing but a fresh cell, for a client to come */
+	SESSION_COPY = 6, /* the fork server's own, no guest: copies a cell's memory (copy.h) */
 };
 
 static inline bool session_has_client(enum session_kind kind)

@@ -10,49 +10,21 @@
 #include <sys/wait.h>
 #include <uv.h>
 
-#include "backend.h"
-#include "cell.h"
-#include "conn.h"
-#include "forkserver.h"
-#include "gate.h"
 #include "log.h"
-#include "vacuum.h"
+#include "supervisor_internal.h"
 
 #define CONNS_EXTRA 64 /* connections without a session, beyond max-sessions: cancel requests must get through */
 #define CANCELS_PER_CELL_MAX 16 /* running at a time; clients need no password for these */
 #define RECOVERIES_KILLED_MAX 10 /* in a row, by the machine's OOM killer, say: then recovery itself is at fault */
 #define STOP_TIMEOUT_MS (FORKSERVER_STOP_GRACE_MS + 2000)
 
-enum { TCP, LOCAL, LISTENER_COUNT };
-
-struct supervisor {
-	const struct config *config;
-	const struct supervisor_hooks *hooks;
-	uv_loop_t loop;
-	struct forkserver fs;
-	uv_poll_t fs_poll;
-	struct gate gates[LISTENER_COUNT];
-	uv_signal_t signals[2];
-	uv_timer_t stop_timer;
-	struct cell_table cells;
-	struct backend_table backends;
-	struct vacuum vacuum;
-	TAILQ_HEAD(, conn) conns; /* all that are not closed */
-	size_t conn_count;
-	bool is_stopping;
-	bool is_finished;
-	bool is_immediate;
-	int exit_status;
-};
-
-static void cell_advance(struct supervisor *sv, struct cell *cell);
 static void finish(struct supervisor *sv);
 
 /* ---- orders to the fork server ---- */
 
 static void on_fs_event(uv_poll_t *poll, int status, int events);
 
-static int send_order(struct supervisor *sv, struct order *order, int client_fd, int cell_fd)
+int supervisor_send_order(struct supervisor *sv, struct order *order, int client_fd, int cell_fd)
 {
 	int rc = forkserver_send(&sv->fs, order, client_fd, cell_fd);
 
@@ -119,7 +91,7 @@ static int start_backend(struct supervisor *sv, enum session_kind kind, struct c
 		pack_peer(&order, &conn->peer);
 		pack_preread(&order, conn);
 	}
-	rc = send_order(sv, &order, conn != NULL ? conn->fd : -1, cell->fd);
+	rc = supervisor_send_order(sv, &order, conn != NULL ? conn->fd : -1, cell->fd);
 	if (rc != 0) {
 		backend_remove(&sv->backends, backend);
 		return rc;
@@ -137,20 +109,34 @@ static int start_vacuum(void *data, struct cell *cell, enum session_kind kind)
 {
 	struct supervisor *sv = data;
 
-	return sv->is_stopping ? -ESHUTDOWN : start_backend(sv, kind, cell, NULL);
+	return sv->is_stopping || cell->copies.count > 0 ? -EBUSY : start_backend(sv, kind, cell, NULL);
 }
 
-static void kill_backends(struct supervisor *sv, struct cell *cell)
+int supervisor_start(struct supervisor *sv, enum session_kind kind, struct cell *cell)
+{
+	return start_backend(sv, kind, cell, NULL);
+}
+
+void supervisor_signal(struct supervisor *sv, struct backend *backend, int signal_number)
 {
 	static struct order order;
+
+	memset(&order, 0, sizeof(order));
+	order.type = ORDER_SIGNAL;
+	order.cookie = backend->cookie;
+	order.signal_number = signal_number;
+	if (supervisor_send_order(sv, &order, -1, -1) != 0)
+		log_error(backend->cell->name, backend->pid, "signal %d cannot be sent", signal_number);
+}
+
+/* All but copying processes: those don't use the memory, but read it. */
+static void kill_backends(struct supervisor *sv, struct cell *cell)
+{
 	struct backend *backend;
 
 	LIST_FOREACH (backend, &cell->backends, cell_link) {
-		memset(&order, 0, sizeof(order));
-		order.type = ORDER_KILL;
-		order.cookie = backend->cookie;
-		if (send_order(sv, &order, -1, -1) != 0)
-			log_error(cell->name, backend->pid, "cannot be ended");
+		if (backend->kind != SESSION_COPY)
+			supervisor_signal(sv, backend, SIGQUIT);
 	}
 }
 
@@ -176,6 +162,14 @@ static void refuse_dead(struct conn *conn, const struct cell *cell)
 	snprintf(message, sizeof(message), "cell \"%s\" is damaged", cell->name);
 	conn_refuse(conn, "58000", message,
 		    "One of its sessions ended abnormally and recovery failed. Its data is lost when the server stops.");
+}
+
+void supervisor_refuse_waiting(struct cell *cell, const char *sqlstate, const char *message, const char *hint)
+{
+	struct conn *conn;
+
+	while ((conn = TAILQ_FIRST(&cell->waiting)) != NULL)
+		conn_refuse(conn, sqlstate, message, hint);
 }
 
 /* Takes the conn out of the cell's queue. */
@@ -208,15 +202,16 @@ static void recover(struct supervisor *sv, struct cell *cell)
 		recovery_not_started(cell);
 }
 
-/* After any event: does whatever the cell's state now allows. May remove the cell. */
-static void cell_advance(struct supervisor *sv, struct cell *cell)
+void supervisor_advance(struct supervisor *sv, struct cell *cell)
 {
 	struct conn *conn;
 
 	if (sv->is_stopping)
 		return;
-	if (cell->state == CELL_CRASHED && LIST_EMPTY(&cell->backends) && !cell->is_private)
+	if (cell->state == CELL_CRASHED && LIST_EMPTY(&cell->backends) && cell->copies.running == 0 &&
+	    (!cell->is_private || cell->is_warm || !TAILQ_EMPTY(&cell->waiting)))
 		recover(sv, cell);
+	keeper_advance(sv, cell);
 	while ((conn = TAILQ_FIRST(&cell->waiting)) != NULL) {
 		if (cell->state == CELL_DEAD) {
 			TAILQ_REMOVE(&cell->waiting, conn, cell_link);
@@ -228,8 +223,8 @@ static void cell_advance(struct supervisor *sv, struct cell *cell)
 			break;
 		}
 	}
-	if (LIST_EMPTY(&cell->backends) && TAILQ_EMPTY(&cell->waiting) &&
-	    (cell->is_private || cell->state == CELL_NEW))
+	if (LIST_EMPTY(&cell->backends) && TAILQ_EMPTY(&cell->waiting) && cell->copies.count == 0 && cell->state != CELL_COPYING &&
+	    !cell->is_kept && !cell->is_warm && (cell->is_private || cell->state == CELL_NEW))
 		cell_remove(&sv->cells, cell);
 }
 
@@ -258,10 +253,10 @@ static void on_started(struct supervisor *sv, struct backend *backend, pid_t pid
 		conn_free(conn);
 	}
 	if (cell->state == CELL_POPULATING)
-		cell_become(cell, CELL_READY);
+		cell_become(cell, CELL_READY); /* the copy of a cell is ready when it ends */
 	if (backend->kind == SESSION_CLIENT)
 		vacuum_note_use(&sv->vacuum, cell);
-	cell_advance(sv, cell);
+	supervisor_advance(sv, cell);
 }
 
 static bool is_vacuum(enum session_kind kind)
@@ -276,6 +271,10 @@ static void on_failed(struct supervisor *sv, struct backend *backend, int error)
 	enum session_kind kind = backend->kind;
 
 	log_error(cell->name, 0, "a session could not be started: %s", strerror(error));
+	if (kind == SESSION_COPY && !sv->is_stopping) {
+		keeper_copy_ended(sv, backend, -1);
+		return;
+	}
 	backend_remove(&sv->backends, backend);
 	if (kind == SESSION_RECOVER) {
 		recovery_not_started(cell);
@@ -297,7 +296,7 @@ static void on_failed(struct supervisor *sv, struct backend *backend, int error)
 		conn_free(conn);
 	if (is_vacuum(kind) && !sv->is_stopping)
 		vacuum_ended(&sv->vacuum, cell, kind, false);
-	cell_advance(sv, cell);
+	supervisor_advance(sv, cell);
 }
 
 static void on_ended(struct supervisor *sv, struct backend *backend, int wait_status)
@@ -311,9 +310,15 @@ static void on_ended(struct supervisor *sv, struct backend *backend, int wait_st
 	bool is_orderly = is_success || (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 1);
 
 	describe_end(wait_status, end, sizeof(end));
+	if (kind == SESSION_COPY && !sv->is_stopping) {
+		keeper_copy_ended(sv, backend, WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
+		return;
+	}
 	backend_remove(&sv->backends, backend);
 	if (sv->is_stopping)
 		return;
+	if (kind == SESSION_CLIENT)
+		cell->idle_since_ms = uv_now(&sv->loop);
 	if (kind == SESSION_RECOVER) {
 		if (is_success) {
 			log_warn(cell->name, pid, "recovered");
@@ -337,7 +342,7 @@ static void on_ended(struct supervisor *sv, struct backend *backend, int wait_st
 	}
 	if (is_vacuum(kind))
 		vacuum_ended(&sv->vacuum, cell, kind, is_success);
-	cell_advance(sv, cell);
+	supervisor_advance(sv, cell);
 }
 
 static void on_report(struct supervisor *sv, const struct report *report)
@@ -404,7 +409,7 @@ static void cancel(struct supervisor *sv, struct conn *conn)
 			running += each->kind == SESSION_CANCEL;
 	}
 	/* Nothing is ever said to the client of a cancel request. */
-	if (target == NULL || target->cell->state != CELL_READY || running >= CANCELS_PER_CELL_MAX ||
+	if (target == NULL || target->cell->state != CELL_READY || target->cell->copies.count > 0 || running >= CANCELS_PER_CELL_MAX ||
 	    start_backend(sv, SESSION_CANCEL, target->cell, conn) != 0) {
 		log_info(NULL, conn->startup.cancel_pid, "cancel request for no session, or too many of them");
 		conn_free(conn);
@@ -420,12 +425,12 @@ static struct cell *find_cell(struct supervisor *sv, struct conn *conn)
 
 	if (cell != NULL)
 		return cell;
-	if (sv->cells.count >= (size_t)sv->config->max_cells) {
+	if (sv->cells.count - sv->warm_count >= (size_t)sv->config->max_cells) {
 		conn_refuse(conn, "53400", "too many cells",
 			    "Wait until a private cell ends, or start the server with a higher --max-cells.");
 		return NULL;
 	}
-	cell = cell_add(&sv->cells, is_private ? NULL : name);
+	cell = keeper_new_cell(sv, is_private ? NULL : name);
 	if (cell == NULL)
 		refuse_failed_start(conn, errno);
 	return cell;
@@ -454,13 +459,17 @@ static void on_conn_packet(struct conn *conn)
 		conn_refuse(conn, "53300", "sorry, too many clients already", NULL);
 		return;
 	}
+	if (keeper_is_full(sv)) {
+		conn_refuse(conn, "53200", "out of memory", "The cells use all the memory that --total-memory gives them.");
+		return;
+	}
 	cell = find_cell(sv, conn);
 	if (cell == NULL)
 		return;
 	conn->cell = cell;
 	TAILQ_INSERT_TAIL(&cell->waiting, conn, cell_link);
 	conn_wait(conn, (uint64_t)sv->config->session_wait_ms);
-	cell_advance(sv, cell);
+	supervisor_advance(sv, cell);
 }
 
 static void on_conn_gone(struct conn *conn)
@@ -470,7 +479,7 @@ static void on_conn_gone(struct conn *conn)
 
 	log_info(cell->name, 0, "a waiting client hung up");
 	conn_free(conn);
-	cell_advance(sv, cell);
+	supervisor_advance(sv, cell);
 }
 
 static void on_conn_timeout(struct conn *conn)
@@ -488,7 +497,7 @@ static void on_conn_timeout(struct conn *conn)
 			    "Close the other session, connect to another cell (database@cell), or start the server with a "
 			    "longer --session-wait.");
 	}
-	cell_advance(sv, cell);
+	supervisor_advance(sv, cell);
 }
 
 static void on_conn_free(struct conn *conn)
@@ -532,6 +541,7 @@ static void on_accept(void *data, int fd, const struct sockaddr_storage *peer)
 
 static void close_gates(struct supervisor *sv)
 {
+	control_close(&sv->control);
 	for (int i = 0; i < LISTENER_COUNT; i++)
 		gate_close(&sv->gates[i]);
 }
@@ -553,6 +563,7 @@ static void finish(struct supervisor *sv)
 	uv_close((uv_handle_t *)&sv->fs_poll, NULL);
 	uv_close((uv_handle_t *)&sv->stop_timer, NULL);
 	vacuum_close(&sv->vacuum);
+	keeper_close(sv);
 	for (size_t i = 0; i < 2; i++)
 		uv_close((uv_handle_t *)&sv->signals[i], NULL);
 }
@@ -587,7 +598,7 @@ static void stop(struct supervisor *sv)
 		else if (conn->state == CONN_READING)
 			conn_free(conn);
 	}
-	if (send_order(sv, &order, -1, -1) != 0) {
+	if (supervisor_send_order(sv, &order, -1, -1) != 0) {
 		finish_now(sv);
 		return;
 	}
@@ -616,7 +627,9 @@ static int open_gates(struct supervisor *sv, char *err, size_t err_len)
 		port = sv->gates[TCP].listener.port;
 	}
 	if (config->socket_dir != NULL &&
-	    listener_open_unix(&sv->gates[LOCAL].listener, config->socket_dir, port, err, err_len) != 0)
+	    listener_open_unix(&sv->gates[LOCAL].listener, config->socket_dir, LISTENER_CLIENTS, port, err, err_len) != 0)
+		return -1;
+	if (config->socket_dir != NULL && control_open(&sv->control, sv, config->socket_dir, port, err, err_len) != 0)
 		return -1;
 	for (int i = 0; i < LISTENER_COUNT; i++) {
 		struct gate *gate = &sv->gates[i];
@@ -672,6 +685,7 @@ static int init_loop(struct supervisor *sv, char *err, size_t err_len)
 	sv->stop_timer.data = sv;
 	if (vacuum_open(&sv->vacuum, &sv->loop, (uint64_t)sv->config->autovacuum_naptime_s, start_vacuum, sv) != 0)
 		BUG("no timer for autovacuum");
+	keeper_open(sv);
 	for (size_t i = 0; i < 2; i++) {
 		uv_signal_init(&sv->loop, &sv->signals[i]);
 		sv->signals[i].data = sv;
@@ -725,6 +739,7 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 	*sv = (struct supervisor){.config = config, .hooks = hooks};
 	for (int i = 0; i < LISTENER_COUNT; i++)
 		gate_init(&sv->gates[i], on_accept, sv);
+	control_init(&sv->control);
 	TAILQ_INIT(&sv->conns);
 	cell_table_init(&sv->cells);
 	backend_table_init(&sv->backends);

@@ -55,6 +55,16 @@ void vacuum_note_use(struct vacuum *vacuum, struct cell *cell)
 	TAILQ_INSERT_TAIL(&vacuum->used, cell, vacuum_link);
 }
 
+void vacuum_forget(struct vacuum *vacuum, struct cell *cell)
+{
+	if (!cell->is_used)
+		return;
+	cell->is_used = false;
+	TAILQ_REMOVE(&vacuum->used, cell, vacuum_link);
+	if (vacuum->due > 0)
+		vacuum->due--; /* one less is vacuumed in this round, if it was not one of the due ones */
+}
+
 void vacuum_ended(struct vacuum *vacuum, struct cell *cell, enum session_kind kind, bool is_success)
 {
 	if (kind == SESSION_VACUUM_LAUNCHER && is_success && cell->state == CELL_READY &&

@@ -42,6 +42,9 @@ void vacuum_close(struct vacuum *vacuum);
 /* Private cells are not vacuumed: they last as long as one session. */
 void vacuum_note_use(struct vacuum *vacuum, struct cell *cell);
 
+/* The cell goes, or gets another name. */
+void vacuum_forget(struct vacuum *vacuum, struct cell *cell);
+
 /* kind: which of the two. is_success: exit status 0; without it a launcher gets no worker. */
 void vacuum_ended(struct vacuum *vacuum, struct cell *cell, enum session_kind kind, bool is_success);
 

@@ -163,6 +163,19 @@ static bool is_cell_name_byte(char c)
 	       c == '-';
 }
 
+bool wire_cell_name_is_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len < 1 || len > WIRE_CELL_NAME_MAX || strcmp(name, "new") == 0)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (!is_cell_name_byte(name[i]))
+			return false;
+	}
+	return true;
+}
+
 void wire_route(const char *database, struct wire_route *out)
 {
 	const char *at = database == NULL ? NULL : strrchr(database, '@');

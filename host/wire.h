@@ -86,6 +86,9 @@ struct wire_route {
 	size_t database_len; /* bytes of `database` that are the database's own name */
 };
 
+/* As what a client may ask for; "new" is no name. */
+bool wire_cell_name_is_valid(const char *name);
+
 /* Splits "db@cell" at the last '@'. `database` may be NULL. */
 void wire_route(const char *database, struct wire_route *out);
 

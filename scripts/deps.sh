@@ -12,6 +12,8 @@ packages=(
     libuv1-dev pkg-config
     # tests
     libcmocka-dev python3 procps chromium
+    # tests: client libraries that people use
+    python3-psycopg2 libpostgresql-jdbc-java openjdk-17-jdk-headless golang-go golang-github-lib-pq-dev
 )
 
 # npm brings the JavaScript engines that tests run in; it needs any of them to run itself

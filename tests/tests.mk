@@ -6,7 +6,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 TEST_CFLAGS := -std=gnu11 -O1 -g $(HOST_WARN) -Iguest/vfs
 VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
 SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
-	forkserver_child.c supervisor.c vacuum.c)
+	forkserver_child.c supervisor.c vacuum.c keeper.c copies.c copy.c control.c cell_cmd.c)
 
 UNIT := test-wire test-options test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
 	test-stream test-transport-imports test-transport-callbacks test-transport-polling
@@ -55,7 +55,7 @@ check-c-host: $(TESTS)/c-host
 test: ## everything CI checks
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-asyncify check-c-host check-e2e check-regress check-isolation
+	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-asyncify check-c-host check-e2e check-faults check-clients check-regress check-isolation
 
 check: check-headers check-unit check-host ## quick tests, nothing of PostgreSQL needed
 
@@ -86,8 +86,6 @@ check-isolation: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
 	@timeout 900 tests/isolation/run.sh
 	@timeout 300 tests/isolation/test-concurrent-checkpoints.sh $(BUILD)
 
-# What follows is not in the gate yet: the drivers want packages that scripts/deps.sh does not install (tests/clients/run.py names them),
-# and two cases of the faults fail (the error of clients whose cell has crashed; a warning of autovacuum).
 .PHONY: check-clients check-faults check-faults-long bench-concurrency
 tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
 	@cd tests/clients && $(NPM_CI)

@@ -51,6 +51,7 @@ EXPECTED = re.compile(rf'{STAMP} \[\d+\] (?:' + '|'.join([
     # where the WAL ends
     r'LOG:  (?:invalid|unexpected|incorrect|record with|there is no contrecord|contrecord is requested)[^"]*? [0-9A-F]+/[0-9A-F]+.*',
     r'LOG:  autovacuum: dropping orphan temp table .*',
+    r'LOG:  skipping (?:vacuum|analyze) of .* --- (?:lock not available|relation no longer exists)',
     r'FATAL:  sorry, too many clients already',
     r'FATAL:  terminating (?:connection|autovacuum process) due to administrator command',
 ]) + ')$')

@@ -438,8 +438,9 @@ class Connecting(Case):
                     os.mkdir(folder, 0o700)
                 process = subprocess.Popen([PROGRAM, 'serve', '--listen', '127.0.0.1:0', '--socket-dir', folder, '--image', 'x'],
                                            stdout=subprocess.PIPE, text=True)
+                self.addCleanup(process.kill)
                 self.assertIn('ready', process.stdout.readline())
-                self.assertEqual(len(os.listdir(folder)), 1)
+                self.assertEqual(len(os.listdir(folder)), 2)
                 process.send_signal(signal.SIGINT)
                 self.assertEqual(process.wait(10), 0)
                 process.stdout.close()
