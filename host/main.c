@@ -8,6 +8,7 @@
 #include "log.h"
 #include "options.h"
 #include "port.h"
+#include "run.h"
 #include "serve.h"
 
 #ifndef PGCELL_VERSION
@@ -50,6 +51,11 @@ static int cmd_port(int argc, char **argv)
 	return run_with_options(port_main, argc, argv);
 }
 
+static int cmd_run(int argc, char **argv)
+{
+	return run_with_options(run_main, argc, argv);
+}
+
 /* argv[0] of a command is its own name. */
 static const struct {
 	const char *name;
@@ -58,6 +64,7 @@ static const struct {
 } commands[] = {
 	{"serve", cmd_serve, "run a PostgreSQL server"},
 	{"port", cmd_port, "speak the protocol with a parent process, over standard input and output"},
+	{"run", cmd_run, "run a command with a throw-away server"},
 	{"image", cmd_image, "make or check an image"},
 };
 
