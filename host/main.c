@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "exec.h"
 #include "image_cmd.h"
 #include "log.h"
 #include "options.h"
@@ -56,6 +57,11 @@ static int cmd_run(int argc, char **argv)
 	return run_with_options(run_main, argc, argv);
 }
 
+static int cmd_exec(int argc, char **argv)
+{
+	return run_with_options(exec_main, argc, argv);
+}
+
 /* argv[0] of a command is its own name. */
 static const struct {
 	const char *name;
@@ -65,6 +71,7 @@ static const struct {
 	{"serve", cmd_serve, "run a PostgreSQL server"},
 	{"port", cmd_port, "speak the protocol with a parent process, over standard input and output"},
 	{"run", cmd_run, "run a command with a throw-away server"},
+	{"exec", cmd_exec, "run SQL without a server"},
 	{"image", cmd_image, "make or check an image"},
 };
 

@@ -6,15 +6,18 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 TEST_CFLAGS := -std=gnu11 -O1 -g $(HOST_WARN) -Iguest/vfs
 VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
 SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
-	forkserver_child.c supervisor.c vacuum.c serve.c leash.c channel.c port.c relay.c framing.c pgscan.c pgclient.c run.c)
+	forkserver_child.c supervisor.c vacuum.c serve.c leash.c channel.c port.c relay.c framing.c pgscan.c pgclient.c run.c \
+	exec.c rows.c aligned.c out.c utf8.c sqlerror.c)
 
 UNIT := test-wire test-options test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
-	test-stream test-transport-imports test-transport-callbacks test-transport-polling test-framing test-pgscan test-pgclient
+	test-stream test-transport-imports test-transport-callbacks test-transport-polling test-framing test-pgscan test-pgclient \
+	test-rows
 test-wire_SOURCES := host/wire.c
 test-options_SOURCES := host/options.c host/log.c
 test-framing_SOURCES := host/framing.c
 test-pgscan_SOURCES := host/pgscan.c
 test-pgclient_SOURCES := host/pgclient.c
+test-rows_SOURCES := $(addprefix host/,rows.c aligned.c out.c utf8.c sqlerror.c pgclient.c log.c)
 test-wasi_SOURCES := $(wildcard host/wasi*.c)
 test-image_SOURCES := host/image.c
 test-vfs_SOURCES := $(VFS_NATIVE)
