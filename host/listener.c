@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+
 static int fail(char *err, size_t err_len, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 static int fail(char *err, size_t err_len, const char *format, ...)
@@ -153,48 +155,78 @@ static int clear_stale(const struct sockaddr_un *address, int type, char *err, s
 	return rc;
 }
 
+/* Binds listener->name, whose folder is known to be ours. */
+static int open_unix(struct listener *listener, int type, char *err, size_t err_len)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct stat info;
+	mode_t old_mask;
+	int rc;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", listener->name);
+	if (clear_stale(&address, type, err, err_len) != 0)
+		return -1;
+	listener->fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (listener->fd < 0)
+		return fail(err, err_len, "cannot make a socket: %s", strerror(errno));
+	old_mask = umask(0177);
+	rc = bind(listener->fd, (struct sockaddr *)&address, sizeof(address));
+	umask(old_mask);
+	if (rc != 0 || stat(address.sun_path, &info) != 0)
+		return fail(err, err_len, "cannot make the socket %s: %s", address.sun_path, strerror(errno));
+	listener->file_dev = info.st_dev;
+	listener->file_inode = info.st_ino;
+	if (listen(listener->fd, SOMAXCONN) != 0)
+		return fail(err, err_len, "cannot listen on %s: %s", address.sun_path, strerror(errno));
+	return 0;
+}
+
 int listener_open_unix(struct listener *listener, const char *dir, enum listener_kind kind, int64_t port, char *err, size_t err_len)
 {
 	static const struct {
 		const char *prefix;
 		int type;
 	} kinds[] = {[LISTENER_CLIENTS] = {".s.PGSQL", SOCK_STREAM}, [LISTENER_CONTROL] = {".s.pgcell", SOCK_SEQPACKET}};
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct stat info;
-	mode_t old_mask;
 	int len;
 	int rc = -1;
 
 	*listener = (struct listener)LISTENER_CLOSED;
 	listener->port = port;
-	len = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s.%u", dir, kinds[kind].prefix, (unsigned)port);
-	if (len < 0 || (size_t)len >= sizeof(address.sun_path)) {
+	len = snprintf(listener->name, sizeof(listener->name), "%s/%s.%u", dir, kinds[kind].prefix, (unsigned)port);
+	if (len < 0 || (size_t)len > SOCKET_PATH_MAX) {
 		fail(err, err_len, "the socket folder %.200s has too long a name (a socket's path has at most %zu bytes)", dir,
-		     sizeof(address.sun_path) - 1);
+		     SOCKET_PATH_MAX);
 		goto cleanup;
 	}
-	snprintf(listener->name, sizeof(listener->name), "%s", address.sun_path);
-	if (check_dir(dir, &listener->made_dir, err, err_len) != 0 || clear_stale(&address, kinds[kind].type, err, err_len) != 0)
-		goto cleanup;
-
-	listener->fd = socket(AF_UNIX, kinds[kind].type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (listener->fd < 0) {
-		fail(err, err_len, "cannot make a socket: %s", strerror(errno));
-		goto cleanup;
-	}
-	old_mask = umask(0177);
-	rc = bind(listener->fd, (struct sockaddr *)&address, sizeof(address));
-	umask(old_mask);
-	if (rc != 0 || stat(address.sun_path, &info) != 0) {
-		rc = fail(err, err_len, "cannot make the socket %s: %s", address.sun_path, strerror(errno));
-		goto cleanup;
-	}
-	listener->file_dev = info.st_dev;
-	listener->file_inode = info.st_ino;
-	rc = listen(listener->fd, SOMAXCONN);
-	if (rc != 0)
-		fail(err, err_len, "cannot listen on %s: %s", address.sun_path, strerror(errno));
+	if (check_dir(dir, &listener->made_dir, err, err_len) == 0)
+		rc = open_unix(listener, kinds[kind].type, err, err_len);
 cleanup:
+	if (rc != 0)
+		listener_close(listener);
+	return rc;
+}
+
+int listener_open_path(struct listener *listener, const char *path, char *err, size_t err_len)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[SOCKET_PATH_MAX + 1] = ".";
+	struct stat info;
+	int rc;
+
+	*listener = (struct listener)LISTENER_CLOSED;
+	if (strlen(path) > SOCKET_PATH_MAX)
+		return fail(err, err_len, "the socket %.200s has too long a name (at most %zu bytes)", path, SOCKET_PATH_MAX);
+	if (slash != NULL)
+		snprintf(dir, sizeof(dir), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	if (stat(dir, &info) != 0)
+		return fail(err, err_len, "cannot look at %s, the socket's folder: %s", dir, strerror(errno));
+	if (!S_ISDIR(info.st_mode) || info.st_uid != geteuid())
+		return fail(err, err_len, "%s, the socket's folder, is not a folder of yours: choose another path", dir);
+	if ((info.st_mode & 022) != 0)
+		return fail(err, err_len, "%s, the socket's folder, can be changed by other users: chmod go-w it or choose another path",
+			    dir);
+	snprintf(listener->name, sizeof(listener->name), "%s", path);
+	rc = open_unix(listener, SOCK_STREAM, err, err_len);
 	if (rc != 0)
 		listener_close(listener);
 	return rc;

@@ -42,6 +42,10 @@ int listener_open_tcp(struct listener *listener, const char *host, int64_t port,
 int listener_open_unix(struct listener *listener, const char *dir, enum listener_kind kind, int64_t port, char *err, size_t err_len)
 	__attribute__((warn_unused_result));
 
+/* A socket at `path`, in a folder that is there already: the user's, and closed to changes by others. */
+int listener_open_path(struct listener *listener, const char *path, char *err, size_t err_len)
+	__attribute__((warn_unused_result));
+
 void listener_close(struct listener *listener);
 
 #endif

@@ -1,11 +1,17 @@
+#define _GNU_SOURCE
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cell_cmd.h"
+#include "exec.h"
 #include "image_cmd.h"
 #include "log.h"
 #include "options.h"
-#include "supervisor.h"
+#include "port.h"
+#include "run.h"
+#include "serve.h"
 
 #ifndef PGCELL_VERSION
 #define PGCELL_VERSION "0.1.0"
@@ -37,14 +43,24 @@ static int run_with_options(int (*run)(const struct config *), int argc, char **
 	return status;
 }
 
-static int serve(const struct config *config)
-{
-	return supervisor_run(config, &(struct supervisor_hooks){.data = NULL});
-}
-
 static int cmd_serve(int argc, char **argv)
 {
-	return run_with_options(serve, argc, argv);
+	return run_with_options(serve_main, argc, argv);
+}
+
+static int cmd_port(int argc, char **argv)
+{
+	return run_with_options(port_main, argc, argv);
+}
+
+static int cmd_run(int argc, char **argv)
+{
+	return run_with_options(run_main, argc, argv);
+}
+
+static int cmd_exec(int argc, char **argv)
+{
+	return run_with_options(exec_main, argc, argv);
 }
 
 static int cmd_cell(int argc, char **argv)
@@ -59,6 +75,9 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{"serve", cmd_serve, "run a PostgreSQL server"},
+	{"port", cmd_port, "speak the protocol with a parent process, over standard input and output"},
+	{"run", cmd_run, "run a command with a throw-away server"},
+	{"exec", cmd_exec, "run SQL without a server"},
 	{"cell", cmd_cell, "list, create, clone, drop, save and restore cells of a running server"},
 	{"image", cmd_image, "make or check an image"},
 };
@@ -73,8 +92,21 @@ static void print_help(FILE *out)
 	fprintf(out, "\n  --help, --version\n\n`pgcell COMMAND --help` says more about a command.\n");
 }
 
+/* A file or socket of ours must not become standard input because somebody closed that. */
+static void open_missing_stdio(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
+	open_missing_stdio();
 	if (argc < 2) {
 		print_help(stderr);
 		return EXIT_USAGE;

@@ -9,24 +9,26 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "framing.h"
 #include "log.h"
 
 #define DEFAULT_PORT 5432
 #define SESSIONS_PER_CELL_MAX 200 /* CELL_SLOTS_MAX */
 
 /* Which commands take an option. */
-enum { SERVE = 1, CELL = 2 };
+enum { SERVE = 1, PORT = 2, RUN = 4, EXEC = 8, CELL = 16, ALL = SERVE | PORT | RUN | EXEC };
 
 static const struct command_spec {
 	const char *name;
 	unsigned bit;
 	const char *rest; /* NULL: nothing may follow the options */
+	const char *listen; /* where the command listens, if that is no option of its own: "none", or a port of its own choice */
 	const char *help;
 } command_specs[] = {
-	{"serve", SERVE, NULL,
+	{"serve", SERVE, NULL, NULL,
 	 "Runs a PostgreSQL server. Database \"db@cell\" is database db in cell \"cell\", made on first use;\n"
 	 "plain \"db\" is in cell \"default\"; \"db@new\" is a private cell that ends with its connection."},
-	{"cell", CELL, "list | create NAME | clone SOURCE NAME | drop NAME | snapshot NAME FILE | restore FILE NAME",
+	{"cell", CELL, "list | create NAME | clone SOURCE NAME | drop NAME | snapshot NAME FILE | restore FILE NAME", NULL,
 	 "Asks a running server, by its control socket in --socket-dir.\n\n"
 	 "  list                  name, state, sessions and memory in bytes of each cell, tab separated\n"
 	 "  create NAME           a cell like any new one, or with --template a copy of that one\n"
@@ -34,21 +36,42 @@ static const struct command_spec {
 	 "  drop NAME             the cell and all that is in it; --force ends its sessions first\n"
 	 "  snapshot NAME FILE    saves a cell into a file, for this build of pgcell\n"
 	 "  restore FILE NAME     a new cell from such a file"},
+	{"port", PORT, NULL, "none",
+	 "PostgreSQL's protocol over standard input and output, for a parent process (an Erlang port, a subprocess).\n"
+	 "Exit status: 0 the input ended, or the session did after Terminate; 1 an error of pgcell or the machine; 2 usage;\n"
+	 "3 the session could not be started; 4 the session ended by itself, or crashed."},
+	{"run", RUN, "[--] COMMAND [ARGUMENT]...", "127.0.0.1:0",
+	 "Runs a command with a throw-away PostgreSQL server, whose address is in DATABASE_URL, PGHOST, PGPORT, PGUSER,\n"
+	 "PGDATABASE and PGCELL_SOCKET_DIR. The exit status is the command's; 126 or 127 if it could not be started."},
+	{"exec", EXEC, "[FILE|-]", "none",
+	 "Runs SQL in a new cell without a server, prints what it returns, and forgets the cell. -c may be given several times;\n"
+	 "FILE comes last, - is standard input. The first error ends it: exit status 1."},
 };
+
+/* Options that have a short form as well. */
+static const struct {
+	unsigned commands;
+	char letter;
+	const char *name;
+} short_specs[] = {
+	{EXEC, 'c', "command"},
+};
+
+#define SHORT_COUNT (sizeof(short_specs) / sizeof(short_specs[0]))
 
 #define COMMAND_COUNT (sizeof(command_specs) / sizeof(command_specs[0]))
 
-enum option_type { OPTION_TEXT, OPTION_NUMBER, OPTION_CHOICE, OPTION_FLAG };
+enum option_type { OPTION_TEXT, OPTION_NUMBER, OPTION_CHOICE, OPTION_FLAG, OPTION_LIST };
 
 struct option_spec {
 	unsigned commands;
 	const char *name;
 	const char *placeholder; /* NULL: takes no argument */
-	const char *env;
+	const char *env; /* NULL: none */
 	const char *fallback; /* NULL: worked out in set_defaults() */
 	const char *fallback_help; /* shown by --help when fallback is NULL or says little */
 	enum option_type type;
-	size_t offset; /* in struct config: char *, int64_t, int64_t, bool */
+	size_t offset; /* in struct config: char *, int64_t, int64_t, bool, char ** */
 	int64_t min, max; /* NUMBER */
 	const char *const *choices; /* CHOICE: the index is the value */
 	const char *help;
@@ -56,6 +79,9 @@ struct option_spec {
 
 static const char *const isolate_choices[] = {
 	[ISOLATE_CELL] = "cell", [ISOLATE_CONNECTION] = "connection", NULL};
+static const char *const framing_choices[] = {[FRAMING_PACKET4] = "packet4", [FRAMING_RAW] = "raw", NULL};
+static const char *const format_choices[] = {
+	[OUTPUT_ALIGNED] = "aligned", [OUTPUT_CSV] = "csv", [OUTPUT_JSON] = "json", NULL};
 
 #define FIELD(name) offsetof(struct config, name)
 
@@ -64,23 +90,23 @@ static const struct option_spec specs[] = {
 	 "TCP address; port 0 takes any free port, \"none\" disables TCP"},
 	{SERVE | CELL, "socket-dir", "DIR", "PGCELL_SOCKET_DIR", NULL, "$XDG_RUNTIME_DIR/pgcell or /tmp/pgcell-UID", OPTION_TEXT,
 	 FIELD(socket_dir), 0, 0, NULL, "folder of the Unix socket, yours alone; \"none\" disables it"},
-	{SERVE, "image", "FILE", "PGCELL_IMAGE", NULL, "pgcell.img beside the program", OPTION_TEXT, FIELD(image_path), 0, 0,
+	{ALL, "image", "FILE", "PGCELL_IMAGE", NULL, "pgcell.img beside the program", OPTION_TEXT, FIELD(image_path), 0, 0,
 	 NULL, "image from which new cells start"},
-	{SERVE, "isolate", "MODE", "PGCELL_ISOLATE", "cell", NULL, OPTION_CHOICE, FIELD(isolate), 0, 0, isolate_choices,
+	{SERVE | RUN, "isolate", "MODE", "PGCELL_ISOLATE", "cell", NULL, OPTION_CHOICE, FIELD(isolate), 0, 0, isolate_choices,
 	 "\"connection\" gives every connection a cell of its own"},
-	{SERVE, "session-wait", "MS", "PGCELL_SESSION_WAIT", "10000", NULL, OPTION_NUMBER, FIELD(session_wait_ms), 0, 86400000,
+	{ALL, "session-wait", "MS", "PGCELL_SESSION_WAIT", "10000", NULL, OPTION_NUMBER, FIELD(session_wait_ms), 0, 86400000,
 	 NULL, "how long a connection waits for a busy cell"},
-	{SERVE, "startup-timeout", "MS", "PGCELL_STARTUP_TIMEOUT", "60000", NULL, OPTION_NUMBER, FIELD(startup_timeout_ms), 1,
+	{ALL, "startup-timeout", "MS", "PGCELL_STARTUP_TIMEOUT", "60000", NULL, OPTION_NUMBER, FIELD(startup_timeout_ms), 1,
 	 86400000, NULL, "how long a client may take to say what it wants"},
-	{SERVE, "max-cells", "N", "PGCELL_MAX_CELLS", "1000", NULL, OPTION_NUMBER, FIELD(max_cells), 1, 1000000, NULL,
+	{ALL, "max-cells", "N", "PGCELL_MAX_CELLS", "1000", NULL, OPTION_NUMBER, FIELD(max_cells), 1, 1000000, NULL,
 	 "most cells at a time"},
-	{SERVE, "max-sessions", "N", "PGCELL_MAX_SESSIONS", "2000", NULL, OPTION_NUMBER, FIELD(max_sessions), 1, 1000000, NULL,
+	{ALL, "max-sessions", "N", "PGCELL_MAX_SESSIONS", "2000", NULL, OPTION_NUMBER, FIELD(max_sessions), 1, 1000000, NULL,
 	 "most sessions at a time"},
-	{SERVE, "sessions-per-cell", "N", "PGCELL_SESSIONS_PER_CELL", "200", NULL, OPTION_NUMBER, FIELD(sessions_per_cell), 1,
+	{ALL, "sessions-per-cell", "N", "PGCELL_SESSIONS_PER_CELL", "200", NULL, OPTION_NUMBER, FIELD(sessions_per_cell), 1,
 	 SESSIONS_PER_CELL_MAX, NULL, "most sessions at a time in one cell; PostgreSQL's own max_connections (100) comes first"},
-	{SERVE, "session-memory", "MIB", "PGCELL_SESSION_MEMORY", "1024", NULL, OPTION_NUMBER, FIELD(session_memory_mib), 16,
+	{ALL, "session-memory", "MIB", "PGCELL_SESSION_MEMORY", "1024", NULL, OPTION_NUMBER, FIELD(session_memory_mib), 16,
 	 4096, NULL, "most memory one session may use"},
-	{SERVE, "autovacuum-naptime", "S", "PGCELL_AUTOVACUUM_NAPTIME", "60", NULL, OPTION_NUMBER, FIELD(autovacuum_naptime_s), 0,
+	{ALL, "autovacuum-naptime", "S", "PGCELL_AUTOVACUUM_NAPTIME", "60", NULL, OPTION_NUMBER, FIELD(autovacuum_naptime_s), 0,
 	 86400, NULL, "how long between autovacuums of a cell that is used; 0: none"},
 	{SERVE, "total-memory", "MIB", "PGCELL_TOTAL_MEMORY", "0", "none", OPTION_NUMBER, FIELD(total_memory_mib), 0, 1 << 30, NULL,
 	 "no client comes in while the cells use more memory"},
@@ -94,12 +120,30 @@ static const struct option_spec specs[] = {
 	 "the server's port, which is in the socket's name"},
 	{CELL, "force", NULL, "PGCELL_FORCE", "off", NULL, OPTION_FLAG, FIELD(is_forced), 0, 0, NULL,
 	 "drop: end the cell's sessions"},
-	{SERVE, "verbose", NULL, "PGCELL_VERBOSE", "off", NULL, OPTION_FLAG, FIELD(is_verbose), 0, 0, NULL,
+	{ALL, "verbose", NULL, "PGCELL_VERBOSE", "off", NULL, OPTION_FLAG, FIELD(is_verbose), 0, 0, NULL,
 	 "log connections as well"},
+	{SERVE, "exit-with-stdin", NULL, "PGCELL_EXIT_WITH_STDIN", "off", NULL, OPTION_FLAG, FIELD(exits_with_stdin), 0, 0, NULL,
+	 "stop when standard input ends, so that the server goes with who started it"},
+	{PORT, "framing", "KIND", "PGCELL_FRAMING", "packet4", NULL, OPTION_CHOICE, FIELD(framing), 0, 0, framing_choices,
+	 "\"packet4\": frames with a length of four bytes, as Erlang's {packet, 4}; \"raw\": none"},
+	{PORT, "startup", NULL, "PGCELL_STARTUP", "off", NULL, OPTION_FLAG, FIELD(does_startup), 0, 0, NULL,
+	 "start the session for the parent, which begins after ReadyForQuery"},
+	{PORT | EXEC, "user", "NAME", "PGCELL_USER", "postgres", NULL, OPTION_TEXT, FIELD(user), 0, 0, NULL,
+	 "role; for port with --startup"},
+	{PORT | EXEC, "database", "NAME", "PGCELL_DATABASE", "postgres", NULL, OPTION_TEXT, FIELD(database), 0, 0, NULL,
+	 "database; for port with --startup"},
+	{PORT, "socket", "PATH", "PGCELL_SOCKET", NULL, "none", OPTION_TEXT, FIELD(socket_path), 0, 0, NULL,
+	 "serve clients of this Unix socket until standard input ends"},
+	{RUN, "cell", "NAME", "PGCELL_CELL", NULL, "the default cell", OPTION_TEXT, FIELD(cell_name), 0, 0, NULL,
+	 "cell of the database that the command is told"},
+	{EXEC, "command", "SQL", NULL, NULL, "none", OPTION_LIST, FIELD(statements), 0, 0, NULL, "SQL to run; short: -c SQL"},
+	{EXEC, "format", "FORMAT", "PGCELL_FORMAT", "aligned", NULL, OPTION_CHOICE, FIELD(output_format), 0, 0, format_choices,
+	 "aligned, csv or json (one array of objects per result)"},
 };
 
 #define SPEC_COUNT (sizeof(specs) / sizeof(specs[0]))
-#define HELP_OPTION ((int)SPEC_COUNT)
+#define LONG_BASE 1000 /* what getopt_long() returns for specs[0]: beyond all letters */
+#define HELP_OPTION (LONG_BASE + (int)SPEC_COUNT)
 
 static int fail(char *err, size_t err_len, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
@@ -121,6 +165,22 @@ static int set_text(char **field, const char *value)
 		return -1;
 	free(*field);
 	*field = copy;
+	return 0;
+}
+
+static int add_to_list(char ***field, const char *value)
+{
+	size_t count = 0;
+	char **longer;
+
+	while (*field != NULL && (*field)[count] != NULL)
+		count++;
+	longer = realloc(*field, (count + 2) * sizeof(*longer));
+	if (longer == NULL)
+		return -1;
+	longer[count] = (char *)(uintptr_t)value;
+	longer[count + 1] = NULL;
+	*field = longer;
 	return 0;
 }
 
@@ -160,6 +220,10 @@ static int set_value(struct config *config, const struct option_spec *spec, cons
 		    strcmp(value, "0") != 0)
 			return fail(err, err_len, "%s must be on or off, not \"%.80s\"", source, value);
 		*(bool *)field = strcmp(value, "on") == 0 || strcmp(value, "1") == 0;
+		return 0;
+	case OPTION_LIST:
+		if (add_to_list((char ***)field, value) != 0)
+			return fail(err, err_len, "out of memory");
 		return 0;
 	}
 	return fail(err, err_len, "%s cannot be set", source);
@@ -209,12 +273,12 @@ static int set_defaults(struct config *config, char *err, size_t err_len)
 	return 0;
 }
 
-static int set_from_environment(struct config *config, char *err, size_t err_len)
+static int set_from_environment(struct config *config, unsigned commands, char *err, size_t err_len)
 {
 	for (size_t i = 0; i < SPEC_COUNT; i++) {
-		const char *value = getenv(specs[i].env);
+		const char *value = specs[i].env == NULL ? NULL : getenv(specs[i].env);
 
-		if (value == NULL || value[0] == '\0')
+		if (value == NULL || value[0] == '\0' || (specs[i].commands & commands) == 0)
 			continue;
 		if (set_value(config, &specs[i], specs[i].env, value, err, err_len) != 0)
 			return -1;
@@ -231,10 +295,39 @@ static const struct command_spec *find_command(const char *name)
 	BUG("command %s has no options", name);
 }
 
+/* getopt()'s string of the command's short options, all of which take a value. */
+static void list_letters(const struct command_spec *command, const char *start, char *out)
+{
+	out = stpcpy(out, start);
+	for (size_t i = 0; i < SHORT_COUNT; i++) {
+		if ((short_specs[i].commands & command->bit) != 0) {
+			*out++ = short_specs[i].letter;
+			*out++ = ':';
+		}
+	}
+	*out = '\0';
+}
+
+/* The index in specs[] of what getopt_long() returned: a letter, or LONG_BASE and the index. */
+static size_t find_letter(const struct command_spec *command, int chosen)
+{
+	for (size_t i = 0; i < SHORT_COUNT; i++) {
+		if ((short_specs[i].commands & command->bit) == 0 || short_specs[i].letter != chosen)
+			continue;
+		for (size_t j = 0; j < SPEC_COUNT; j++) {
+			if (strcmp(specs[j].name, short_specs[i].name) == 0)
+				return j;
+		}
+	}
+	return (size_t)chosen - LONG_BASE;
+}
+
 /* Returns OPTIONS_RUN to go on. */
-static enum options_result set_from_arguments(struct config *config, const struct command_spec *command, int argc, char **argv, char *err, size_t err_len)
+static enum options_result set_from_arguments(struct config *config, const struct command_spec *command, int argc,
+					      char **argv, char *err, size_t err_len)
 {
 	struct option longopts[SPEC_COUNT + 2];
+	char shortopts[2 * SHORT_COUNT + 3];
 	size_t count = 0;
 	char source[64];
 	int chosen;
@@ -245,14 +338,16 @@ static enum options_result set_from_arguments(struct config *config, const struc
 			continue;
 		longopts[count].name = specs[i].name;
 		longopts[count].has_arg = specs[i].placeholder != NULL ? required_argument : no_argument;
-		longopts[count++].val = (int)i;
+		longopts[count++].val = LONG_BASE + (int)i;
 	}
 	longopts[count].name = "help";
 	longopts[count].val = HELP_OPTION;
+	/* what follows a command to run is the command's */
+	list_letters(command, command->bit == RUN ? "+:" : ":", shortopts);
 
 	optind = 0; /* glibc: start anew */
 	opterr = 0;
-	while ((chosen = getopt_long(argc, argv, command->bit == CELL ? ":" : "+:", longopts, NULL)) != -1) {
+	while ((chosen = getopt_long(argc, argv, shortopts, longopts, NULL)) != -1) {
 		const struct option_spec *spec;
 
 		if (chosen == HELP_OPTION)
@@ -265,7 +360,7 @@ static enum options_result set_from_arguments(struct config *config, const struc
 			fail(err, err_len, "option %.80s is not known; see --help", argv[optind - 1]);
 			return OPTIONS_ERROR;
 		}
-		spec = &specs[chosen];
+		spec = &specs[find_letter(command, chosen)];
 		snprintf(source, sizeof(source), "--%s", spec->name);
 		if (set_value(config, spec, source, spec->placeholder != NULL ? optarg : "on", err, err_len) != 0)
 			return OPTIONS_ERROR;
@@ -321,20 +416,24 @@ enum options_result options_parse(struct config *config, int argc, char **argv, 
 	memset(config, 0, sizeof(*config));
 	config->command = command->name;
 	config->rest = argv + argc;
-	if (set_defaults(config, err, err_len) != 0 || set_from_environment(config, err, err_len) != 0)
+	if (set_defaults(config, err, err_len) != 0 || set_from_environment(config, command->bit, err, err_len) != 0)
 		return OPTIONS_ERROR;
 	result = set_from_arguments(config, command, argc, argv, err, err_len);
 	if (result != OPTIONS_RUN)
 		return result;
-	if (command->bit != SERVE)
+	if (command->bit == CELL)
 		return OPTIONS_RUN;
+	if (command->listen != NULL && (set_text(&config->listen, command->listen) != 0 || set_text(&config->socket_dir, "none") != 0)) {
+		fail(err, err_len, "out of memory");
+		return OPTIONS_ERROR;
+	}
 	if (split_listen(config, err, err_len) != 0)
 		return OPTIONS_ERROR;
 	if (strcmp(config->socket_dir, "none") == 0) {
 		free(config->socket_dir);
 		config->socket_dir = NULL;
 	}
-	if (config->listen_host == NULL && config->socket_dir == NULL) {
+	if (command->listen == NULL && config->listen_host == NULL && config->socket_dir == NULL) {
 		fail(err, err_len, "--listen none and --socket-dir none leave nothing to connect to");
 		return OPTIONS_ERROR;
 	}
@@ -355,8 +454,9 @@ void options_print_help(const char *name, FILE *out)
 			continue;
 		snprintf(left, sizeof(left), "--%s%s%s", spec->name, spec->placeholder != NULL ? " " : "",
 			 spec->placeholder != NULL ? spec->placeholder : "");
-		fprintf(out, "  %-24s %s\n%27s(default %s; env %s)\n", left, spec->help, "",
-			spec->fallback_help != NULL ? spec->fallback_help : spec->fallback, spec->env);
+		fprintf(out, "  %-24s %s\n%27s(default %s%s%s)\n", left, spec->help, "",
+			spec->fallback_help != NULL ? spec->fallback_help : spec->fallback, spec->env != NULL ? "; env " : "",
+			spec->env != NULL ? spec->env : "");
 	}
 	fprintf(out, "  %-24s %s\n", "--help", "this text");
 }
@@ -368,5 +468,10 @@ void config_release(struct config *config)
 	free(config->socket_dir);
 	free(config->image_path);
 	free(config->template);
+	free(config->socket_path);
+	free(config->user);
+	free(config->database);
+	free(config->cell_name);
+	free(config->statements);
 	memset(config, 0, sizeof(*config));
 }

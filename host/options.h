@@ -19,6 +19,7 @@
 #include <stdio.h>
 
 enum isolate { ISOLATE_CELL, ISOLATE_CONNECTION };
+enum output_format { OUTPUT_ALIGNED, OUTPUT_CSV, OUTPUT_JSON };
 
 /* Strings are owned by the config. */
 struct config {
@@ -44,6 +45,19 @@ struct config {
 	int64_t control_port;
 	bool is_forced; /* cell drop */
 	bool is_verbose;
+	bool exits_with_stdin; /* serve */
+	/* port */
+	int64_t framing; /* enum framing_kind */
+	bool does_startup;
+	char *socket_path; /* NULL: standard input and output */
+	/* port, exec */
+	char *user;
+	char *database;
+	/* run */
+	char *cell_name; /* NULL: the default cell */
+	/* exec */
+	int64_t output_format; /* enum output_format */
+	char **statements; /* -c, in the order given; the strings are argv's; NULL: none, else NULL at the end */
 };
 
 enum options_result { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_ERROR };

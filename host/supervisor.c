@@ -609,7 +609,8 @@ static void on_signal(uv_signal_t *handle, int signal_number)
 {
 	struct supervisor *sv = handle->data;
 
-	(void)signal_number;
+	if (sv->hooks->on_signal != NULL && sv->hooks->on_signal(sv, signal_number, sv->hooks->data))
+		return;
 	if (sv->is_stopping)
 		finish_now(sv);
 	else
@@ -646,7 +647,7 @@ static int open_gates(struct supervisor *sv, char *err, size_t err_len)
 	return 0;
 }
 
-static void say_ready(const struct supervisor *sv)
+void supervisor_say_ready(const struct supervisor *sv)
 {
 	const struct listener *tcp = &sv->gates[TCP].listener;
 	const struct listener *local = &sv->gates[LOCAL].listener;
@@ -722,6 +723,11 @@ int supervisor_connect(struct supervisor *sv)
 	return fds[1];
 }
 
+bool supervisor_is_stopping(const struct supervisor *sv)
+{
+	return sv->is_stopping;
+}
+
 void supervisor_stop(struct supervisor *sv, int exit_status)
 {
 	sv->exit_status = exit_status;
@@ -767,7 +773,7 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 		if (hooks->on_ready != NULL)
 			hooks->on_ready(sv, hooks->data);
 		else
-			say_ready(sv);
+			supervisor_say_ready(sv);
 	} else {
 		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
 		finish_now(sv);

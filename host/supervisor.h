@@ -25,6 +25,8 @@ struct supervisor_hooks {
 	void (*on_ready)(struct supervisor *sv, void *data);
 	/* nothing is served any more: close your handles, the loop ends when none is left; called once, also without on_ready() */
 	void (*on_finish)(struct supervisor *sv, void *data);
+	/* SIGINT or SIGTERM came: returns true if that is no reason to stop */
+	bool (*on_signal)(struct supervisor *sv, int signal_number, void *data);
 	void *data;
 };
 
@@ -41,6 +43,11 @@ int64_t supervisor_port(const struct supervisor *sv);
  * speaks the protocol from the start-up packet on. Returns -errno if there is none.
  */
 int supervisor_connect(struct supervisor *sv) __attribute__((warn_unused_result));
+
+bool supervisor_is_stopping(const struct supervisor *sv);
+
+/* What standard output hears if there is no on_ready(). */
+void supervisor_say_ready(const struct supervisor *sv);
 
 /* In good order, as after SIGTERM; what is under way has FORKSERVER_STOP_GRACE_MS. supervisor_run() returns exit_status. */
 void supervisor_stop(struct supervisor *sv, int exit_status);

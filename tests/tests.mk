@@ -6,12 +6,18 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 TEST_CFLAGS := -std=gnu11 -O1 -g $(HOST_WARN) -Iguest/vfs
 VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
 SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
-	forkserver_child.c supervisor.c vacuum.c keeper.c copies.c copy.c control.c cell_cmd.c)
+	forkserver_child.c supervisor.c vacuum.c serve.c leash.c channel.c port.c relay.c framing.c pgscan.c pgclient.c run.c \
+	exec.c rows.c aligned.c out.c utf8.c sqlerror.c keeper.c copies.c copy.c control.c cell_cmd.c)
 
 UNIT := test-wire test-options test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
-	test-stream test-transport-imports test-transport-callbacks test-transport-polling
+	test-stream test-transport-imports test-transport-callbacks test-transport-polling test-framing test-pgscan test-pgclient \
+	test-rows
 test-wire_SOURCES := host/wire.c
 test-options_SOURCES := host/options.c host/log.c
+test-framing_SOURCES := host/framing.c
+test-pgscan_SOURCES := host/pgscan.c
+test-pgclient_SOURCES := host/pgclient.c
+test-rows_SOURCES := $(addprefix host/,rows.c aligned.c out.c utf8.c sqlerror.c pgclient.c log.c)
 test-wasi_SOURCES := $(wildcard host/wasi*.c)
 test-image_SOURCES := host/image.c
 test-vfs_SOURCES := $(VFS_NATIVE)
@@ -104,17 +110,20 @@ check-faults-long: $(BUILD)/pgcell.img
 bench-concurrency: $(BUILD)/pgcell.img peer
 	@bench/concurrency.py --build $(BUILD) --json $(BUILD)/bench/concurrency.json
 
-fuzz: $(addprefix $(TESTS)/fuzz-,wire image stream polling) ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
-	@mkdir -p $(addprefix $(TESTS)/corpus-,wire image stream polling)
+fuzz: $(addprefix $(TESTS)/fuzz-,wire image stream polling framing pgclient) ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
+	@mkdir -p $(addprefix $(TESTS)/corpus-,wire image stream polling framing pgclient)
 	@$(TESTS)/fuzz-stream -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-stream
 	@$(TESTS)/fuzz-polling -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=2000 $(TESTS)/corpus-polling
 	@$(TESTS)/fuzz-wire -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=10100 $(TESTS)/corpus-wire fuzz/corpus/wire
+	@$(TESTS)/fuzz-framing -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-framing fuzz/corpus/framing
+	@$(TESTS)/fuzz-pgclient -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-pgclient fuzz/corpus/pgclient
 	@$(TESTS)/fuzz-image -max_total_time=$(or $(FUZZ_SECONDS),30) $(TESTS)/corpus-image
 
 $(TESTS)/fuzz-stream $(TESTS)/fuzz-polling: $(TESTS)/fuzz-%: fuzz/fuzz-%.c $(wildcard guest/comm/*.[ch])
 	@mkdir -p $(TESTS)
 	@$(CC_HOST) $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $< guest/comm/stream.c -o $@
 
+$(TESTS)/fuzz-framing: host/pgscan.c
 $(TESTS)/fuzz-%: fuzz/fuzz-%.c host/%.c
 	@mkdir -p $(TESTS)
 	@$(CC_HOST) $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $^ -o $@

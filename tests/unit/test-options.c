@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../../host/framing.h"
 #include "../../host/options.h"
 
 static char err[512];
@@ -197,6 +198,80 @@ static void test_help_names_every_option(void **state)
 	config_release(&config);
 }
 
+static void test_commands_know_their_own_options(void **state)
+{
+	static const struct {
+		char *argv[6];
+		enum options_result result;
+	} cases[] = {
+		{{(char *)"port", (char *)"--framing=raw", (char *)"--startup", (char *)"--user=me", NULL}, OPTIONS_RUN},
+		{{(char *)"port", (char *)"--listen=none", NULL}, OPTIONS_ERROR},
+		{{(char *)"port", (char *)"--framing=packet2", NULL}, OPTIONS_ERROR},
+		{{(char *)"port", (char *)"-c", (char *)"select 1", NULL}, OPTIONS_ERROR},
+		{{(char *)"port", (char *)"stray", NULL}, OPTIONS_ERROR},
+		{{(char *)"serve", (char *)"--exit-with-stdin", NULL}, OPTIONS_RUN},
+		{{(char *)"serve", (char *)"--startup", NULL}, OPTIONS_ERROR},
+		{{(char *)"run", (char *)"--cell=x", (char *)"ls", (char *)"--color", NULL}, OPTIONS_RUN},
+		{{(char *)"exec", (char *)"--cell=x", NULL}, OPTIONS_ERROR},
+	};
+
+	(void)state;
+	setenv("PGCELL_LISTEN", "nonsense", 1); /* is serve's alone */
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct config config;
+		char *argv[6];
+
+		memcpy(argv, cases[i].argv, sizeof(argv));
+		if (strcmp(argv[0], "serve") == 0)
+			unsetenv("PGCELL_LISTEN");
+		assert_int_equal(parse(&config, argv), cases[i].result);
+		config_release(&config);
+	}
+}
+
+static void test_commands_without_a_listener(void **state)
+{
+	struct config config;
+
+	(void)state;
+	assert_int_equal(parse(&config, (char *[]){(char *)"port", NULL}), OPTIONS_RUN);
+	assert_null(config.listen_host);
+	assert_null(config.socket_dir);
+	assert_null(config.socket_path);
+	assert_int_equal(config.framing, FRAMING_PACKET4);
+	assert_string_equal(config.user, "postgres");
+	assert_string_equal(config.database, "postgres");
+	config_release(&config);
+	assert_int_equal(parse(&config, (char *[]){(char *)"run", (char *)"--", (char *)"x", (char *)"--help", NULL}), OPTIONS_RUN);
+	assert_string_equal(config.listen_host, "127.0.0.1");
+	assert_int_equal(config.port, 0);
+	assert_string_equal(config.rest[0], "x");
+	assert_string_equal(config.rest[1], "--help");
+	assert_null(config.rest[2]);
+	config_release(&config);
+}
+
+static void test_statements_keep_their_order(void **state)
+{
+	struct config config;
+
+	(void)state;
+	assert_int_equal(parse(&config, (char *[]){(char *)"exec", (char *)"-c", (char *)"one", (char *)"file", (char *)"-ctwo",
+						   (char *)"--format=json", (char *)"--command", (char *)"three", NULL}),
+			 OPTIONS_RUN);
+	assert_string_equal(config.statements[0], "one");
+	assert_string_equal(config.statements[1], "two");
+	assert_string_equal(config.statements[2], "three");
+	assert_null(config.statements[3]);
+	assert_int_equal(config.output_format, OUTPUT_JSON);
+	assert_string_equal(config.rest[0], "file");
+	assert_null(config.rest[1]);
+	config_release(&config);
+	assert_int_equal(parse(&config, (char *[]){(char *)"exec", (char *)"-c", NULL}), OPTIONS_ERROR);
+	assert_non_null(strstr(err, "-c needs a value"));
+	config_release(&config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -207,6 +282,9 @@ int main(void)
 		cmocka_unit_test_setup(test_bad_environment_is_named, clear_environment),
 		cmocka_unit_test_setup(test_isolation_and_no_socket, clear_environment),
 		cmocka_unit_test_setup(test_help_names_every_option, clear_environment),
+		cmocka_unit_test_setup(test_commands_know_their_own_options, clear_environment),
+		cmocka_unit_test_setup(test_commands_without_a_listener, clear_environment),
+		cmocka_unit_test_setup(test_statements_keep_their_order, clear_environment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
