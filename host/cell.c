@@ -68,6 +68,7 @@ struct cell *cell_add(struct cell_table *table, const char *name)
 
 	if (cell == NULL)
 		return NULL;
+	cell->id = ++table->next_id;
 	cell->is_private = name == NULL;
 	if (name != NULL)
 		snprintf(cell->name, sizeof(cell->name), "%s", name);
