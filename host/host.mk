@@ -50,7 +50,8 @@ $(HOST)/tree.o: guest/image/tree.c $(HOST)/translated/done
 
 $(BUILD)/pgcell: $(HOST_OBJECTS) $(TRANSLATED_OBJECTS) $(RUNTIME_OBJECTS)
 	$(SAY) 'linking pgcell'
-	@clang-19 -fuse-ld=lld-19 $^ $$(pkg-config --libs libuv libseccomp) -lm -o $@
+	@# bound at the start: sessions, which are forked, would bind by themselves, each anew
+	@clang-19 -fuse-ld=lld-19 -Wl,-z,relro,-z,now $^ $$(pkg-config --libs libuv libseccomp) -lm -o $@
 
 $(BUILD)/pgcell.img: $(BUILD)/pgcell $(BUILD)/guest/cluster/done guest/image/build.sh
 	$(SAY) 'making the image'
