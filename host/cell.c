@@ -80,6 +80,7 @@ struct cell *cell_add(struct cell_table *table, const char *name)
 
 	if (cell == NULL)
 		return NULL;
+	cell->id = ++table->next_id;
 	set_name(table, cell, name);
 	clock_gettime(CLOCK_REALTIME, &now);
 	cell->created_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;

@@ -47,6 +47,7 @@ struct backend; /* supervisor.c */
 
 struct cell {
 	char name[WIRE_CELL_NAME_MAX + 1];
+	uint64_t id; /* of no other cell, past or present */
 	enum cell_state state;
 	bool is_private; /* ends with its connection; its name is ours and no client can ask for it */
 	int fd;
@@ -70,6 +71,7 @@ struct cell_table {
 	LIST_HEAD(, cell) all;
 	size_t count;
 	uint64_t next_private;
+	uint64_t next_id;
 };
 
 void cell_table_init(struct cell_table *table);

@@ -16,6 +16,7 @@
 #include "guest.h"
 #include "image.h"
 #include "runtime.h"
+#include "sandbox.h"
 #include "session.h"
 #include "transport.h"
 
@@ -42,9 +43,7 @@ int engine_open(const char *image_path, char *err, size_t errlen)
 
 	if (image_open(&image, image_path, runtime_build_id, err, errlen) < 0)
 		return -1;
-	rc = transport_share();
-	if (rc == 0)
-		rc = wasi_init(&wasi, &config);
+	rc = wasi_init(&wasi, &config);
 	if (rc == 0)
 		rc = runtime_open(&wasi);
 	if (rc < 0) {
@@ -143,16 +142,45 @@ static int reset_shared_memory(int cell_fd)
 	return image_write_cluster(&image, IMAGE_CLUSTER_CRASHED, cell_fd);
 }
 
-static void on_guest_exit(int code)
-{
-	(void)code;
-	transport_end();
-}
-
 static _Noreturn void end_unstarted(int error)
 {
 	dprintf(STDERR_FILENO, "pgcell: error session=%d can't start: %s\n", (int)getpid(), strerror(-error));
 	_exit(3);
+}
+
+/* Says where PRIVATE ends to the kernel as well: a guest that takes no notice of its limit traps. */
+static int limit_private_memory(uint64_t limit_bytes)
+{
+	const struct image_part_header *private = &image.header->parts[IMAGE_PRIVATE];
+	uint64_t from = private->guest_start + private->len_bytes;
+
+	if (from < limit_bytes)
+		from = limit_bytes;
+	from = (from + 65535) & ~UINT64_C(65535);
+	if (from >= PGCELL_PRIVATE_END)
+		return 0;
+	return runtime_map((guest_addr)from, PGCELL_PRIVATE_END - from, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+/* Everything that the guest needs of the system. */
+static void set_up(const struct session_args *args)
+{
+	struct guest_session_args *guest_args;
+	int rc;
+
+	runtime_trap_hook = on_trap;
+	rc = transport_begin(args, w2c_guest_pgcell_signal_address(runtime_guest),
+		w2c_guest_pgcell_interrupt_address(runtime_guest));
+	guest_args = guest_range(w2c_guest_pgcell_session_args_address(runtime_guest), sizeof *guest_args);
+	if (rc < 0 || !guest_args)
+		end_unstarted(rc < 0 ? rc : -EFAULT);
+	fill_args(guest_args, args);
+}
+
+static _Noreturn void run(const struct session_args *args)
+{
+	runtime_enter(run_guest, (void *)(uintptr_t)args);
+	_exit(0);
 }
 
 void session_main(const struct session_args *args)
@@ -164,24 +192,19 @@ void session_main(const struct session_args *args)
 	if (rc == 0)
 		rc = runtime_map(PGCELL_CLUSTER_START, PGCELL_CLUSTER_END - PGCELL_CLUSTER_START, PROT_READ | PROT_WRITE, MAP_SHARED,
 			args->cell_fd, 0);
+	if (rc == 0)
+		rc = limit_private_memory(args->memory_limit_bytes);
 	if (rc < 0)
 		end_unstarted(rc);
-	session_enter(args);
+	set_up(args);
+	rc = sandbox_enter((int[]){args->client_fd, args->peers_fd, transport_wake_fd()}, 3, args->peers_fd);
+	if (rc < 0)
+		end_unstarted(rc);
+	run(args);
 }
 
 void session_enter(const struct session_args *args)
 {
-	struct guest_session_args *guest_args;
-	int rc;
-
-	runtime_trap_hook = on_trap;
-	wasi_exit_hook = on_guest_exit;
-	rc = transport_begin(args, w2c_guest_pgcell_signal_address(runtime_guest),
-		w2c_guest_pgcell_interrupt_address(runtime_guest));
-	guest_args = guest_range(w2c_guest_pgcell_session_args_address(runtime_guest), sizeof *guest_args);
-	if (rc < 0 || !guest_args)
-		end_unstarted(rc < 0 ? rc : -EFAULT);
-	fill_args(guest_args, args);
-	runtime_enter(run_guest, (void *)(uintptr_t)args);
-	_exit(0);
+	set_up(args);
+	run(args);
 }

@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,16 +22,24 @@
 #include "copy.h"
 #include "forkserver.h"
 #include "log.h"
+#include "peers.h"
+#include "sandbox.h"
 #include "session.h"
+
+#define REQUESTS_PER_TURN 16 /* of sessions that want to signal others; then orders and deaths get their turn */
 
 struct child {
 	pid_t pid;
 	uint64_t cookie;
+	uint64_t cell_id;
+	int peers_fd; /* our end; -1: closed, because of what came from it */
 	LIST_ENTRY(child) link;
 };
 
 static int socket_fd = -1;
 static int signal_fd = -1;
+static int peers_epoll_fd = -1; /* the peers_fd of all children */
+static int sessions_fd_start; /* descriptors below are the engine's and stay open in sessions */
 static pid_t own_pid;
 static void *children_by_pid; /* tsearch(3) tree of struct child */
 static LIST_HEAD(, child) children = LIST_HEAD_INITIALIZER(children);
@@ -89,29 +99,86 @@ static void report_failed(uint64_t cookie, int error)
 	send_report(&report);
 }
 
-static struct child *child_add(uint64_t cookie)
+static struct child *find_child(pid_t pid)
+{
+	struct child key = {.pid = pid};
+	struct child **found = tfind(&key, &children_by_pid, compare_pid);
+
+	return found == NULL ? NULL : *found;
+}
+
+static void close_peers(struct child *child)
+{
+	if (child->peers_fd < 0)
+		return;
+	/* a session that is just being forked may have a copy: closing would not take it out */
+	epoll_ctl(peers_epoll_fd, EPOLL_CTL_DEL, child->peers_fd, NULL);
+	close(child->peers_fd);
+	child->peers_fd = -1;
+}
+
+static void child_free(struct child *child)
+{
+	if (child != NULL)
+		close_peers(child);
+	free(child);
+}
+
+/* With the session's end of its pair in *session_end, to be closed. Returns NULL with errno set. */
+static struct child *child_new(uint64_t cookie, uint64_t cell_id, int *session_end)
 {
 	struct child *child = calloc(1, sizeof(*child));
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = child};
+	int pair[2];
 
-	if (child != NULL)
-		child->cookie = cookie;
+	if (child == NULL)
+		return NULL;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+		free(child);
+		return NULL;
+	}
+	*child = (struct child){.cookie = cookie, .cell_id = cell_id, .peers_fd = pair[0]};
+	*session_end = pair[1];
+	if (epoll_ctl(peers_epoll_fd, EPOLL_CTL_ADD, pair[0], &event) != 0) {
+		child_free(child);
+		return NULL;
+	}
 	return child;
+}
+
+static int is_in_same_cell(void *data, pid_t pid)
+{
+	const struct child *asking = data;
+	const struct child *other = find_child(pid);
+
+	return other != NULL && other->cell_id == asking->cell_id;
+}
+
+/* What sessions ask for; see peers.h. */
+static void answer_requests(void)
+{
+	struct epoll_event events[REQUESTS_PER_TURN];
+	int count = epoll_wait(peers_epoll_fd, events, REQUESTS_PER_TURN, 0);
+
+	for (int i = 0; i < count; i++) {
+		struct child *child = events[i].data.ptr;
+
+		if (peers_answer(child->peers_fd, is_in_same_cell, child) != 0)
+			close_peers(child);
+	}
 }
 
 static void report_ended(pid_t pid, int wait_status)
 {
-	struct child key = {.pid = pid};
-	struct child **found = tfind(&key, &children_by_pid, compare_pid);
+	struct child *child = find_child(pid);
 	struct report report = {.type = REPORT_ENDED, .pid = pid, .wait_status = wait_status};
-	struct child *child;
 
-	if (found == NULL)
+	if (child == NULL)
 		return; /* not a session: something the engine started */
-	child = *found;
 	report.cookie = child->cookie;
-	tdelete(&key, &children_by_pid, compare_pid);
+	tdelete(child, &children_by_pid, compare_pid);
 	LIST_REMOVE(child, link);
-	free(child);
+	child_free(child);
 	send_report(&report);
 }
 
@@ -174,7 +241,7 @@ static void reset_signals(void)
 }
 
 /* In the forked child. */
-static _Noreturn void become_session(int client_fd, int cell_fd)
+static _Noreturn void become_session(int client_fd, int cell_fd, int peers_fd)
 {
 	static struct session_args args;
 
@@ -188,12 +255,15 @@ static _Noreturn void become_session(int client_fd, int cell_fd)
 	 * processor by these (sched_autogroup), each of ours weighs as much as a native one.
 	 */
 	setsid();
+	close(peers_epoll_fd);
+	sandbox_close_others(sessions_fd_start, (int[]){client_fd, cell_fd, peers_fd}, 3);
 	reset_signals();
 
 	args = (struct session_args){
 		.kind = (int)order.kind,
 		.client_fd = client_fd,
 		.cell_fd = cell_fd,
+		.peers_fd = peers_fd,
 		.slot = order.slot,
 		.memory_limit_bytes = order.memory_limit_bytes,
 		.cell_created_us = order.cell_created_us,
@@ -217,6 +287,7 @@ static void start(const int fds[2], size_t fd_count)
 	struct report report = {.type = REPORT_STARTED, .cookie = order.cookie};
 	struct child *child = NULL;
 	int client_fd, cell_fd;
+	int peers_fd = -1;
 	int rc = 0;
 
 	if (fd_count != (has_two_fds ? 2u : 1u)) {
@@ -231,23 +302,25 @@ static void start(const int fds[2], size_t fd_count)
 	if (rc == 0 && (order.flags & ORDER_FRESH_CELL) != 0)
 		rc = engine_populate(cell_fd);
 	if (rc == 0) {
-		child = child_add(order.cookie);
+		child = child_new(order.cookie, order.cell_id, &peers_fd);
 		if (child == NULL)
-			rc = -ENOMEM;
+			rc = -errno;
 	}
 	if (rc == 0) {
 		child->pid = fork();
 		if (child->pid == 0)
-			become_session(client_fd, cell_fd);
+			become_session(client_fd, cell_fd, peers_fd);
 		if (child->pid < 0)
 			rc = -errno;
 	}
+	if (peers_fd >= 0)
+		close(peers_fd);
 	if (rc == 0 && tsearch(child, &children_by_pid, compare_pid) == NULL) {
 		kill(child->pid, SIGKILL); /* reaped as an unknown child */
 		rc = -ENOMEM;
 	}
 	if (rc != 0) {
-		free(child);
+		child_free(child);
 		report_failed(order.cookie, -rc);
 		return;
 	}
@@ -355,8 +428,19 @@ static void detach_from_surroundings(pid_t supervisor)
 	sigaddset(&blocked, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &blocked, NULL);
 	signal_fd = signalfd(-1, &blocked, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (signal_fd < 0)
-		BUG("signalfd: %s", strerror(errno));
+	peers_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (signal_fd < 0 || peers_epoll_fd < 0)
+		BUG("signalfd, epoll: %s", strerror(errno));
+}
+
+/* Descriptors are given out from below: what is opened later is not below this one, unless something is closed. */
+static int lowest_free_fd(void)
+{
+	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0)
+		close(fd);
+	return fd;
 }
 
 _Noreturn void forkserver_child_main(int fd, pid_t supervisor, const char *image_path)
@@ -365,22 +449,28 @@ _Noreturn void forkserver_child_main(int fd, pid_t supervisor, const char *image
 
 	socket_fd = fd;
 	detach_from_surroundings(supervisor);
-	if (engine_open(image_path, report.message, sizeof(report.message)) != 0)
+	if (engine_open(image_path, report.message, sizeof(report.message)) != 0 ||
+	    sandbox_prepare(report.message, sizeof(report.message)) != 0)
 		report.type = REPORT_OPEN_FAILED;
+	sessions_fd_start = lowest_free_fd();
 	send_report(&report);
 	if (report.type == REPORT_OPEN_FAILED)
 		_exit(1);
 
 	for (;;) {
-		struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = socket_fd, .events = POLLIN}};
+		struct pollfd fds[3] = {{.fd = signal_fd, .events = POLLIN},
+					{.fd = socket_fd, .events = POLLIN},
+					{.fd = peers_epoll_fd, .events = POLLIN}};
 
 		if (is_stopping && LIST_EMPTY(&children))
 			_exit(0);
-		if (poll(fds, 2, stop_timeout_ms()) < 0 && errno != EINTR)
+		if (poll(fds, 3, stop_timeout_ms()) < 0 && errno != EINTR)
 			BUG("poll: %s", strerror(errno));
 		if (fds[0].revents != 0)
 			reap();
 		if (fds[1].revents != 0)
 			obey();
+		if (fds[2].revents != 0)
+			answer_requests();
 	}
 }

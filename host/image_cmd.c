@@ -32,7 +32,6 @@
 #include "image.h"
 #include "runtime.h"
 #include "session.h"
-#include "transport.h"
 
 /* the guest's own stack is below its data (the linker's --stack-first), and empty between calls */
 #define GUEST_STACK_BYTES (8u << 20)
@@ -236,7 +235,7 @@ static int make_visit(uint8_t *to, const char *database)
 static int visit(int cluster_fd, const char *database)
 {
 	uint8_t bytes[200];
-	struct session_args args = {.kind = SESSION_CLIENT, .cell_fd = cluster_fd, .slot = 1, .preread = bytes};
+	struct session_args args = {.kind = SESSION_CLIENT, .cell_fd = cluster_fd, .peers_fd = -1, .slot = 1, .preread = bytes};
 	int sockets[2], wait_status;
 	char reply[4096];
 	pid_t pid;
@@ -329,7 +328,7 @@ static int build(const char *output, char **trees)
 		rc = fail(temporary, strerror(errno));
 		goto cleanup;
 	}
-	if (in_child(do_recover, NULL, "recovery") != 0 || transport_share() < 0 || visit(cluster_fd, "template1") != 0 ||
+	if (in_child(do_recover, NULL, "recovery") != 0 || visit(cluster_fd, "template1") != 0 ||
 		visit(cluster_fd, "postgres") != 0 || in_child(do_empty_cache, NULL, "emptying the buffer cache") != 0 || in_child(do_rebase, NULL, "moving files to BASE") != 0 ||
 		!guest_load_u32(PGCELL_BASE_END - 4, &base_end))
 		goto cleanup;

@@ -7,7 +7,8 @@
  *	fork(); session_main()	once per session, in the child; never returns
  *
  * The fork server owns every descriptor until session_main() is entered; from then on the child's copies are the
- * session's. In the child: all signals have their default action and none is blocked, except SIGPIPE, which is
+ * session's, and there are no others but those that engine_open() left. The fork server has given up files and capabilities
+ * (sandbox_prepare()); session_main() enters the rest of the sandbox before the guest runs. In the child: all signals have their default action and none is blocked, except SIGPIPE, which is
  * ignored; SIGKILL arrives when the fork server dies. The fork server sends SIGTERM to end a session in order
  * (PostgreSQL's "terminating connection due to administrator command") and SIGKILL a few seconds later. Standard input
  * and output are /dev/null.
@@ -46,6 +47,7 @@ struct session_args {
 	int kind; /* enum session_kind */
 	int client_fd; /* connected socket in blocking mode; -1 without a client */
 	int cell_fd; /* memfd of the cell's CLUSTER segment, populated */
+	int peers_fd; /* to signal other sessions of the cell by (peers.h); -1: there are none */
 	uint32_t slot; /* 1..sessions-per-cell, free for reuse at the session's end; 0 for others than CLIENT */
 	uint64_t memory_limit_bytes; /* for this session */
 	int64_t cell_created_us; /* microseconds since 1970-01-01 UTC */

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "log.h"
+#include "sandbox.h"
 #include "supervisor_internal.h"
 
 #define CONNS_EXTRA 64 /* connections without a session, beyond max-sessions: cancel requests must get through */
@@ -87,6 +88,7 @@ static int start_backend(struct supervisor *sv, enum session_kind kind, struct c
 	order.flags = cell->state == CELL_NEW ? ORDER_FRESH_CELL : 0;
 	order.memory_limit_bytes = (uint64_t)sv->config->session_memory_mib << 20;
 	order.cell_created_us = cell->created_us;
+	order.cell_id = cell->id;
 	if (conn != NULL) {
 		pack_peer(&order, &conn->peer);
 		pack_preread(&order, conn);
@@ -751,6 +753,8 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 	backend_table_init(&sv->backends);
 	signal(SIGPIPE, SIG_IGN);
 	raise_fd_limit();
+	if (config->rest == NULL || config->rest[0] == NULL) /* no command that might want them */
+		sandbox_no_new_privs();
 
 	/* Before libuv, which may start threads: the fork server must be single-threaded. */
 	if (forkserver_start(&sv->fs, config->image_path, err, sizeof(err)) != 0) {

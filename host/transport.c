@@ -5,19 +5,18 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../guest/port/layout.h"
+#include "peers.h"
 #include "wasi.h"
 #include "wasi_internal.h"
 
@@ -26,17 +25,8 @@ struct w2c_pgcell;
 
 #define QUIT_GRACE_MS 500
 
-#define MAX_PROCESSES 16384u /* a power of two; far above --max-sessions */
-
-/* One entry per session process, found by process id. */
-struct process_entry {
-	_Atomic int32_t pid; /* 0: free */
-	_Atomic uint64_t cell; /* inode of the cell's memfd */
-};
-
-static struct process_entry *processes;
-static struct process_entry *own_entry;
 static int32_t own_pid;
+static int quit_timer = -1; /* the kernel's own type: it is set in a signal handler, where libc's timers may not be used */
 static int client_fd = -1;
 static const uint8_t *preread;
 static uint32_t preread_left;
@@ -49,65 +39,30 @@ static uint32_t private_limit;
 /* The signals that PostgreSQL's processes send one another. */
 static const int passed_on[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGURG};
 
-int transport_share(void)
-{
-	void *at = mmap(NULL, MAX_PROCESSES * sizeof *processes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (at == MAP_FAILED)
-		return -errno;
-	processes = at;
-	return 0;
-}
-
-static struct process_entry *find_process(int32_t pid)
-{
-	for (uint32_t i = 0; i < 64; i++) {
-		struct process_entry *e = &processes[((uint32_t)pid + i) % MAX_PROCESSES];
-
-		if (atomic_load(&e->pid) == pid)
-			return e;
-	}
-	return NULL;
-}
-
-static int register_process(uint64_t cell)
-{
-	for (uint32_t i = 0; i < 64; i++) {
-		struct process_entry *e = &processes[((uint32_t)own_pid + i) % MAX_PROCESSES];
-		int32_t holder = atomic_load(&e->pid);
-
-		/* an entry of a process that was killed is free as well */
-		if (holder != 0 && (kill(holder, 0) == 0 || errno != ESRCH) && holder != own_pid)
-			continue;
-		if (atomic_compare_exchange_strong(&e->pid, &holder, own_pid)) {
-			atomic_store(&e->cell, cell);
-			own_entry = e;
-			return 0;
-		}
-	}
-	return -EAGAIN;
-}
-
-void transport_end(void)
-{
-	if (own_entry)
-		atomic_store(&own_entry->pid, 0);
-}
-
 int transport_client_fd(void)
 {
 	return client_fd;
 }
 
+int transport_wake_fd(void)
+{
+	return wake_fd;
+}
+
+/* SIGKILL, made while timers can still be made. */
+static int make_quit_timer(void)
+{
+	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+
+	return syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &quit_timer) == 0 ? 0 : -errno;
+}
+
 /* The guest gets a moment to tell its client why; then the process ends, whatever it is doing. */
 static void die_soon(void)
 {
-	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
 	struct itimerspec when = {.it_value = {.tv_nsec = QUIT_GRACE_MS * 1000000L}};
-	int timer; /* the kernel's own type: this is called in a signal handler, where libc's timer_create may not be */
 
-	if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) < 0 ||
-		syscall(SYS_timer_settime, timer, 0, &when, NULL) < 0)
+	if (syscall(SYS_timer_settime, quit_timer, 0, &when, NULL) < 0)
 		_exit(2);
 }
 
@@ -131,24 +86,21 @@ static void raise_in_guest(int signo)
 int transport_begin(const struct session_args *args, guest_addr pending, guest_addr interrupt)
 {
 	struct sigaction act = {.sa_handler = raise_in_guest};
-	struct stat st;
-	int rc;
+	int rc = make_quit_timer();
 
 	pending_word = guest_range(pending, sizeof *pending_word);
 	interrupt_flag = guest_range(interrupt, sizeof *interrupt_flag);
-	if (!pending_word || !interrupt_flag)
-		return -EINVAL;
+	if (rc < 0 || !pending_word || !interrupt_flag)
+		return rc < 0 ? rc : -EINVAL;
 	own_pid = getpid();
 	client_fd = args->client_fd;
 	preread = args->preread;
 	preread_left = args->preread_len;
 	private_limit = args->memory_limit_bytes < PGCELL_PRIVATE_END ? (uint32_t)args->memory_limit_bytes : PGCELL_PRIVATE_END;
 	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (wake_fd < 0 || fstat(args->cell_fd, &st) < 0)
+	if (wake_fd < 0)
 		return -errno;
-	rc = register_process(st.st_ino);
-	if (rc < 0)
-		return rc;
+	peers_begin(args->peers_fd);
 	for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++)
 		if (sigaction(passed_on[i], &act, NULL) < 0)
 			return -errno;
@@ -215,18 +167,21 @@ uint32_t w2c_pgcell_pid(struct w2c_pgcell *host)
 uint32_t w2c_pgcell_kill(struct w2c_pgcell *host, uint32_t pid, uint32_t signo);
 uint32_t w2c_pgcell_kill(struct w2c_pgcell *host, uint32_t pid, uint32_t signo)
 {
-	const struct process_entry *target;
 	bool is_known = signo == 0;
+	int rc;
 
 	(void)host;
 	for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++)
 		is_known |= signo == (uint32_t)passed_on[i];
 	if (!is_known)
 		return (uint32_t)-WASI_EINVAL;
-	target = own_entry && (int32_t)pid > 0 ? find_process((int32_t)pid) : NULL;
-	if (!target || atomic_load(&target->cell) != atomic_load(&own_entry->cell))
-		return (uint32_t)-WASI_ESRCH;
-	return kill((pid_t)pid, (int)signo) == 0 ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
+	if ((int32_t)pid == own_pid) {
+		if (signo != 0)
+			raise_in_guest((int)signo);
+		return 0;
+	}
+	rc = peers_signal((pid_t)pid, (int)signo);
+	return rc == 0 ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(-rc);
 }
 
 uint32_t w2c_pgcell_wait(struct w2c_pgcell *host, uint32_t events, uint32_t timeout_ms);

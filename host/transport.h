@@ -14,22 +14,16 @@
 #include "session.h"
 
 /*
- * Shared by all session processes of a server: which process belongs to which cell, so that a guest reaches the processes of
- * its own cell and no others. To be called before the first fork. Returns 0 or -errno.
- */
-int transport_share(void) __attribute__((warn_unused_result));
-
-/*
- * Registers the process, takes over the client's socket and installs signal handlers that raise the guest's signals:
+ * Takes over the client's socket and the way to the cell's other sessions, and installs signal handlers that raise the guest's signals:
  * `pending` is the guest's word of raised signals, `interrupt` the flag that makes it look. Returns 0 or -errno.
  */
 int transport_begin(const struct session_args *args, guest_addr pending, guest_addr interrupt)
 	__attribute__((warn_unused_result));
 
-/* Forgets the process: nobody may signal it any more. Async-signal-safe. */
-void transport_end(void);
-
 /* The client's socket, -1 for none. */
 int transport_client_fd(void);
+
+/* The event that signal handlers end a wait with; -1 before transport_begin(). */
+int transport_wake_fd(void);
 
 #endif

@@ -9,7 +9,7 @@ packages=(
     # PostgreSQL's build
     bison flex perl gcc bzip2 xz-utils dpkg-dev ca-certificates debian-archive-keyring
     # the host's libraries
-    libuv1-dev pkg-config
+    libuv1-dev libseccomp-dev pkg-config
     # tests
     libcmocka-dev python3 procps chromium
     # tests: client libraries that people use

@@ -7,7 +7,7 @@ TEST_CFLAGS := -std=gnu11 -O1 -g $(HOST_WARN) -Iguest/vfs
 VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
 SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
 	forkserver_child.c supervisor.c vacuum.c serve.c leash.c channel.c port.c relay.c framing.c pgscan.c pgclient.c run.c \
-	exec.c rows.c aligned.c out.c utf8.c sqlerror.c keeper.c copies.c copy.c control.c cell_cmd.c)
+	exec.c rows.c aligned.c out.c utf8.c sqlerror.c keeper.c copies.c copy.c control.c cell_cmd.c peers.c sandbox.c)
 
 UNIT := test-wire test-options test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
 	test-stream test-transport-imports test-transport-callbacks test-transport-polling test-framing test-pgscan test-pgclient \
@@ -44,7 +44,12 @@ $(foreach t,$(UNIT),$(eval $(call UNIT_RULE,$(t))))
 
 $(TESTS)/pgcell-fake: $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $(wildcard host/*.h)
 	@mkdir -p $(TESTS)
-	@$(CC_HOST) $(TEST_CFLAGS) $(SANITIZE) $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $$(pkg-config --libs libuv) -o $@
+	@$(CC_HOST) $(TEST_CFLAGS) $(SANITIZE) $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $$(pkg-config --libs libuv libseccomp) -o $@
+
+# no sanitizers: they ask the kernel for what the sandbox forbids
+$(TESTS)/pgcell-hostile: $(SUPERVISOR_SOURCES) tests/security/hostile-guest.c $(wildcard host/*.h)
+	@mkdir -p $(TESTS)
+	@$(CC_HOST) $(TEST_CFLAGS) $(SUPERVISOR_SOURCES) tests/security/hostile-guest.c $$(pkg-config --libs libuv libseccomp) -o $@
 
 $(TESTS)/c-host: $(BUILD)/pgcell.wasm $(wildcard examples/c-host/*)
 	$(SAY) 'building the example host in C'
@@ -57,13 +62,13 @@ check-contract: $(MODULES) $(BUILD)/guest/native.wasm
 check-c-host: $(TESTS)/c-host
 	@tests/examples/test-c-host.sh $<
 
-.PHONY: test check check-unit check-contract check-c-host check-host check-headers check-e2e check-regress check-isolation fuzz
+.PHONY: test check check-unit check-contract check-c-host check-host check-security check-headers check-e2e check-regress check-isolation fuzz
 test: ## everything CI checks
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory all
 	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-asyncify check-c-host check-e2e check-faults check-clients check-regress check-isolation
 
-check: check-headers check-unit check-host ## quick tests, nothing of PostgreSQL needed
+check: check-headers check-unit check-host check-security ## quick tests, nothing of PostgreSQL needed
 
 check-unit: $(addprefix $(TESTS)/,$(UNIT))
 	$(SAY) 'unit tests'
@@ -73,6 +78,10 @@ check-unit: $(addprefix $(TESTS)/,$(UNIT))
 check-host: $(TESTS)/pgcell-fake
 	$(SAY) 'the supervisor, with a fake engine'
 	@timeout 300 $(PYTHON) tests/host/test-supervisor.py $(TESTS)/pgcell-fake
+
+check-security: $(TESTS)/pgcell-hostile ## what a guest that was taken over can do
+	$(SAY) 'attacks from inside a session'
+	@timeout 300 $(PYTHON) tests/security/test-sandbox.py $(TESTS)/pgcell-hostile
 
 # every header compiles alone
 check-headers:
