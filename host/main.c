@@ -3,6 +3,7 @@
 
 #include "image_cmd.h"
 #include "log.h"
+#include "manual.h"
 #include "options.h"
 #include "supervisor.h"
 
@@ -28,6 +29,10 @@ static int run_with_options(int (*run)(const struct config *), int argc, char **
 		options_print_help(argv[0], stdout);
 		status = 0;
 		break;
+	case OPTIONS_SAMPLE:
+		options_print_sample(argv[0], stdout);
+		status = 0;
+		break;
 	case OPTIONS_ERROR:
 		fprintf(stderr, "pgcell %s: %s\n", argv[0], err);
 		break;
@@ -46,6 +51,8 @@ static int cmd_serve(int argc, char **argv)
 	return run_with_options(serve, argc, argv);
 }
 
+static int cmd_man(int argc, char **argv);
+
 /* argv[0] of a command is its own name. */
 static const struct {
 	const char *name;
@@ -54,9 +61,24 @@ static const struct {
 } commands[] = {
 	{"serve", cmd_serve, "run a PostgreSQL server"},
 	{"image", cmd_image, "make or check an image"},
+	{"man", cmd_man, "print the manual page, for man -l -"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static int cmd_man(int argc, char **argv)
+{
+	(void)argv;
+	if (argc > 1) {
+		fprintf(stderr, "pgcell man: takes no arguments\n");
+		return EXIT_USAGE;
+	}
+	manual_begin(stdout);
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		manual_command(stdout, commands[i].name, commands[i].help);
+	manual_end(stdout);
+	return 0;
+}
 
 static void print_help(FILE *out)
 {

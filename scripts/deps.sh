@@ -9,9 +9,9 @@ packages=(
     # PostgreSQL's build
     bison flex perl gcc bzip2 xz-utils dpkg-dev ca-certificates debian-archive-keyring
     # the host's libraries
-    libuv1-dev pkg-config
+    libuv1-dev libmicrohttpd-dev pkg-config
     # tests
-    libcmocka-dev python3 procps chromium
+    libcmocka-dev python3 python3-prometheus-client mandoc procps chromium
 )
 
 # npm brings the JavaScript engines that tests run in; it needs any of them to run itself

@@ -5,13 +5,14 @@ PYTHON := /usr/bin/python3
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 TEST_CFLAGS := -std=gnu11 -O1 -g $(HOST_WARN) -Iguest/vfs
 VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
-SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
+SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c config_file.c manual.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
 	forkserver_child.c supervisor.c vacuum.c)
 
-UNIT := test-wire test-options test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
+UNIT := test-wire test-options test-config-file test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
 	test-stream test-transport-imports test-transport-callbacks test-transport-polling
 test-wire_SOURCES := host/wire.c
-test-options_SOURCES := host/options.c host/log.c
+test-options_SOURCES := host/options.c host/config_file.c host/log.c
+test-config-file_SOURCES := host/config_file.c
 test-wasi_SOURCES := $(wildcard host/wasi*.c)
 test-image_SOURCES := host/image.c
 test-vfs_SOURCES := $(VFS_NATIVE)
@@ -38,7 +39,7 @@ $(foreach t,$(UNIT),$(eval $(call UNIT_RULE,$(t))))
 
 $(TESTS)/pgcell-fake: $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $(wildcard host/*.h)
 	@mkdir -p $(TESTS)
-	@$(CC_HOST) $(TEST_CFLAGS) $(SANITIZE) $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $$(pkg-config --libs libuv) -o $@
+	@$(CC_HOST) $(TEST_CFLAGS) $(SANITIZE) $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $$(pkg-config --libs libuv libmicrohttpd) -o $@
 
 $(TESTS)/c-host: $(BUILD)/pgcell.wasm $(wildcard examples/c-host/*)
 	$(SAY) 'building the example host in C'
@@ -106,17 +107,19 @@ check-faults-long: $(BUILD)/pgcell.img
 bench-concurrency: $(BUILD)/pgcell.img peer
 	@bench/concurrency.py --build $(BUILD) --json $(BUILD)/bench/concurrency.json
 
-fuzz: $(addprefix $(TESTS)/fuzz-,wire image stream polling) ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
-	@mkdir -p $(addprefix $(TESTS)/corpus-,wire image stream polling)
+fuzz: $(addprefix $(TESTS)/fuzz-,wire image stream polling config_file) ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
+	@mkdir -p $(addprefix $(TESTS)/corpus-,wire image stream polling config_file)
 	@$(TESTS)/fuzz-stream -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-stream
 	@$(TESTS)/fuzz-polling -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=2000 $(TESTS)/corpus-polling
 	@$(TESTS)/fuzz-wire -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=10100 $(TESTS)/corpus-wire fuzz/corpus/wire
+	@$(TESTS)/fuzz-config_file -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=8000 $(TESTS)/corpus-config_file fuzz/corpus/config_file
 	@$(TESTS)/fuzz-image -max_total_time=$(or $(FUZZ_SECONDS),30) $(TESTS)/corpus-image
 
 $(TESTS)/fuzz-stream $(TESTS)/fuzz-polling: $(TESTS)/fuzz-%: fuzz/fuzz-%.c $(wildcard guest/comm/*.[ch])
 	@mkdir -p $(TESTS)
 	@$(CC_HOST) $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $< guest/comm/stream.c -o $@
 
+$(TESTS)/fuzz-config_file: host/options.c host/log.c
 $(TESTS)/fuzz-%: fuzz/fuzz-%.c host/%.c
 	@mkdir -p $(TESTS)
 	@$(CC_HOST) $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $^ -o $@

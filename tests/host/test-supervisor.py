@@ -383,6 +383,45 @@ class Starting(Case):
             self.assertEqual(run.returncode, status, args)
 
 
+class Configuration(Case):
+    def conf(self, text):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = os.path.join(folder, 'pgcell.conf')
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text)
+        return path
+
+    def test_file_is_used(self):
+        server = self.server('--config', self.conf("session-memory = 64 # MiB\n"))
+        with Client(server) as client:
+            self.assertEqual(int(client.about()['memory']), 64 << 20)
+
+    def test_errors_name_file_and_line(self):
+        path = self.conf('\nmax-cells = many\n')
+        server = self.server('--config', path, ready=False)
+        self.assertEqual(server.wait(), 2)
+        self.assertEqual(server.stderr(), f'pgcell serve: {path}:2: max-cells must be a number from 1 to 1000000, not "many"\n')
+
+    def test_manual_has_no_warnings(self):
+        page = subprocess.run([PROGRAM, 'man'], capture_output=True, timeout=10, check=True).stdout
+        lint = subprocess.run(['mandoc', '-T', 'lint', '-W', 'warning'], input=page, capture_output=True, timeout=10, check=False)
+        self.assertEqual((lint.stdout.decode(), lint.returncode), ('', 0))
+        bad = subprocess.run(['mandoc', '-T', 'lint', '-W', 'warning'], input=page + b'.Xy z\n', capture_output=True, timeout=10,
+                             check=False)
+        self.assertNotEqual(bad.returncode, 0, 'the check finds nothing')
+        text = subprocess.run(['mandoc', '-T', 'ascii'], input=page, capture_output=True, timeout=10, check=True).stdout
+        self.assertIn('--metrics-listen', re.sub('.\b', '', text.decode()))
+
+    def test_sample_is_a_configuration_of_defaults(self):
+        sample = subprocess.run([PROGRAM, 'serve', '--print-config'], capture_output=True, text=True, timeout=10, check=True).stdout
+        settings = [line[1:] for line in sample.splitlines() if re.match('#[a-z]', line)]
+        self.assertIn('max-cells = 1000', settings)
+        server = self.server('--config', self.conf('\n'.join(settings)))
+        with Client(server) as client:
+            self.assertEqual(int(client.about()['memory']), 1024 << 20)
+
+
 class Connecting(Case):
     def test_tcp_session(self):
         server = self.server()
