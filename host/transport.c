@@ -324,6 +324,12 @@ uint32_t w2c_pgcell_discard(struct w2c_pgcell *host, uint32_t start, uint32_t le
 	return madvise(at, len_bytes, MADV_REMOVE) == 0 ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
 }
 
+void w2c_pgcell_note(struct w2c_pgcell *host, uint32_t what, uint32_t value);
+void w2c_pgcell_note(struct w2c_pgcell *host, uint32_t what, uint32_t value)
+{
+	(void)host, (void)what, (void)value;
+}
+
 /* CRC-32C (RFC 3720, appendix B.4), as PostgreSQL's src/port/pg_crc32c_sse42.c does it; a table where the machine lacks the instruction. */
 
 static uint32_t crc_table[256];
