@@ -75,6 +75,8 @@ struct cell *cell_add(struct cell_table *table, const char *name) __attribute__(
 /* Nobody may wait for it or run in it. */
 void cell_remove(struct cell_table *table, struct cell *cell);
 
+void cell_each(const struct cell_table *table, void (*visit)(struct cell *cell, void *data), void *data);
+
 const char *cell_state_name(enum cell_state state);
 
 /* BUG() if the diagram above does not allow it. */

@@ -31,12 +31,17 @@
 
 #include "wire.h"
 
-#define FORKSERVER_VERSION 1
+#define FORKSERVER_VERSION 2
 #define FORKSERVER_STOP_GRACE_MS 3000 /* SIGTERM to SIGKILL after ORDER_STOP */
 
 enum order_type {
 	ORDER_START = 1,
 	ORDER_KILL, /* SIGQUIT for the session `cookie`, as PostgreSQL ends who shares memory with one that crashed; see session.h */
+	/*
+	 * SIGTERM for each session when it is idle (tally.h), and now for those without a client; SIGKILL after the grace time for those
+	 * that were told now. Nothing starts any more. ORDER_STOP follows.
+	 */
+	ORDER_DRAIN,
 	ORDER_STOP, /* SIGTERM for all, SIGKILL after the grace time, then exit */
 };
 
@@ -51,6 +56,7 @@ struct order {
 	uint32_t slot;
 	uint32_t flags;
 	uint32_t preread_len; /* bytes */
+	uint32_t tally; /* number of the session's page, TALLY_NONE without a client */
 	uint64_t memory_limit_bytes;
 	int64_t cell_created_us;
 	uint16_t peer_family;
@@ -91,6 +97,8 @@ bool forkserver_has_unsent(const struct forkserver *fs);
 
 /* 1: a report; 0: nothing now; -1: the fork server is gone or talks nonsense. */
 int forkserver_receive(struct forkserver *fs, struct report *report) __attribute__((warn_unused_result));
+
+bool forkserver_is_alive(const struct forkserver *fs);
 
 /* Closes the socket and waits for the fork server's end; kills it outright if is_immediate. */
 void forkserver_stop(struct forkserver *fs, bool is_immediate);

@@ -20,10 +20,13 @@
 #include "forkserver.h"
 #include "log.h"
 #include "session.h"
+#include "tally.h"
 
 struct child {
 	pid_t pid;
 	uint64_t cookie;
+	uint32_t tally;
+	bool was_told; /* to end, by drain() */
 	LIST_ENTRY(child) link;
 };
 
@@ -32,8 +35,9 @@ static int signal_fd = -1;
 static pid_t own_pid;
 static void *children_by_pid; /* tsearch(3) tree of struct child */
 static LIST_HEAD(, child) children = LIST_HEAD_INITIALIZER(children);
+static bool is_draining;
 static bool is_stopping;
-static int64_t kill_at_ms; /* while stopping */
+static int64_t kill_at_ms; /* while stopping: all; while draining: those that were told to end, 0 once that is done */
 
 /* Static because it is big, and so that a session can go on pointing at its preread bytes. */
 static struct order order;
@@ -88,12 +92,14 @@ static void report_failed(uint64_t cookie, int error)
 	send_report(&report);
 }
 
-static struct child *child_add(uint64_t cookie)
+static struct child *child_add(uint64_t cookie, uint32_t tally)
 {
 	struct child *child = calloc(1, sizeof(*child));
 
-	if (child != NULL)
+	if (child != NULL) {
 		child->cookie = cookie;
+		child->tally = tally;
+	}
 	return child;
 }
 
@@ -183,6 +189,8 @@ static _Noreturn void become_session(int client_fd, int cell_fd)
 	close(socket_fd);
 	close(signal_fd);
 	reset_signals();
+	if (tally_begin(order.tally) != 0)
+		_exit(1);
 
 	args = (struct session_args){
 		.kind = (int)order.kind,
@@ -215,12 +223,12 @@ static void start(const int fds[2], size_t fd_count)
 	}
 	client_fd = has_client ? fds[0] : -1;
 	cell_fd = fds[fd_count - 1];
-	if (is_stopping)
+	if (is_draining || is_stopping)
 		rc = -ESHUTDOWN;
 	if (rc == 0 && (order.flags & ORDER_FRESH_CELL) != 0)
 		rc = engine_populate(cell_fd);
 	if (rc == 0) {
-		child = child_add(order.cookie);
+		child = child_add(order.cookie, order.tally);
 		if (child == NULL)
 			rc = -ENOMEM;
 	}
@@ -253,6 +261,25 @@ static void kill_one(uint64_t cookie)
 		if (child->cookie == cookie) {
 			kill(child->pid, SIGQUIT);
 			return;
+		}
+	}
+}
+
+/* A session that becomes idle after it was looked at finds must_end itself. */
+static void drain(void)
+{
+	struct child *child;
+
+	is_draining = true;
+	kill_at_ms = now_ms() + FORKSERVER_STOP_GRACE_MS;
+	LIST_FOREACH (child, &children, link) {
+		struct tally *tally = tally_at(child->tally);
+
+		if (tally != NULL)
+			atomic_store(&tally->must_end, 1);
+		if (tally == NULL || atomic_load(&tally->is_idle)) {
+			child->was_told = true;
+			kill(child->pid, SIGTERM);
 		}
 	}
 }
@@ -292,6 +319,9 @@ static void obey(void)
 	case ORDER_KILL:
 		kill_one(order.cookie);
 		break;
+	case ORDER_DRAIN:
+		drain();
+		break;
 	case ORDER_STOP:
 		is_stopping = true;
 		kill_at_ms = now_ms() + FORKSERVER_STOP_GRACE_MS;
@@ -308,13 +338,22 @@ static void obey(void)
 static int stop_timeout_ms(void)
 {
 	int64_t left_ms = kill_at_ms - now_ms();
+	struct child *child;
 
-	if (!is_stopping)
+	if ((!is_stopping && !is_draining) || kill_at_ms == 0)
 		return -1;
 	if (left_ms > 0)
 		return (int)left_ms;
-	signal_all(SIGKILL);
-	return 100;
+	if (is_stopping) {
+		signal_all(SIGKILL);
+		return 100;
+	}
+	kill_at_ms = 0;
+	LIST_FOREACH (child, &children, link) {
+		if (child->was_told)
+			kill(child->pid, SIGKILL);
+	}
+	return -1;
 }
 
 static void detach_from_surroundings(pid_t supervisor)

@@ -1,3 +1,4 @@
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -6,10 +7,7 @@
 #include "manual.h"
 #include "options.h"
 #include "supervisor.h"
-
-#ifndef PGCELL_VERSION
-#define PGCELL_VERSION "0.1.0"
-#endif
+#include "version.h"
 
 #define EXIT_USAGE 2
 
@@ -68,10 +66,11 @@ static const struct {
 
 static int cmd_man(int argc, char **argv)
 {
-	(void)argv;
 	if (argc > 1) {
-		fprintf(stderr, "pgcell man: takes no arguments\n");
-		return EXIT_USAGE;
+		bool wants_help = argc == 2 && strcmp(argv[1], "--help") == 0;
+
+		fprintf(wants_help ? stdout : stderr, "usage: pgcell man  the manual page, in mdoc: pgcell man | man -l -\n");
+		return wants_help ? 0 : EXIT_USAGE;
 	}
 	manual_begin(stdout);
 	for (size_t i = 0; i < COMMAND_COUNT; i++)

@@ -17,8 +17,13 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
+import urllib.error
+import urllib.request
+
+from prometheus_client import parser
 
 PROGRAM = os.environ.get('PGCELL_FAKE')
 TEST_SECONDS = 20
@@ -420,6 +425,313 @@ class Configuration(Case):
         server = self.server('--config', self.conf('\n'.join(settings)))
         with Client(server) as client:
             self.assertEqual(int(client.about()['memory']), 1024 << 20)
+
+
+class Operated(Case):
+    def operated(self, *options, **kwargs):
+        server = self.server('--metrics-listen', '127.0.0.1:0', *options, **kwargs)
+        server.metrics_url = server.process.stdout.readline().split()[1]
+        self.assertRegex(server.metrics_url, r'^http://127\.0\.0\.1:\d+/metrics$')
+        return server
+
+    @staticmethod
+    def get(server, path, method='GET', data=None):
+        """Status and body."""
+        request = urllib.request.Request(server.metrics_url.removesuffix('/metrics') + path, method=method, data=data)
+        try:
+            with urllib.request.urlopen(request, timeout=SOCKET_SECONDS) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return answer.code, answer.read().decode()
+
+    def metrics(self, server):
+        """{(name, labels): value}, as Prometheus' own parser reads it."""
+        status, text = self.get(server, '/metrics')
+        self.assertEqual(status, 200)
+        found = {}
+        for family in parser.text_string_to_metric_families(text):
+            self.assertTrue(family.documentation, family.name)
+            self.assertIn(family.type, ('counter', 'gauge', 'histogram'))
+            self.assertTrue(family.name.startswith('pgcell_'))
+            for sample in family.samples:
+                key = (sample.name, *sorted(sample.labels.items()))
+                self.assertNotIn(key, found, 'said twice')
+                found[key] = sample.value
+        self.assertEqual(len(found), len([line for line in text.splitlines() if not line.startswith('#')]), 'a line is no sample')
+        self.check_histograms(found)
+        return found
+
+    def check_histograms(self, found):
+        for name in {key[0].removesuffix('_bucket') for key in found if key[0].endswith('_bucket')}:
+            buckets = sorted((float(key[1][1]), value) for key, value in found.items() if key[0] == name + '_bucket')
+            self.assertEqual(buckets[-1][0], float('inf'))
+            self.assertEqual([v for _, v in buckets], sorted(v for _, v in buckets), 'not cumulative')
+            self.assertEqual(buckets[-1][1], found[(name + '_count',)])
+
+
+class Operations(Operated):
+    def test_no_metrics_unless_asked_for(self):
+        server = self.server()
+        held = os.listdir(f'/proc/{server.process.pid}/fd')
+        server.stop()
+        other = self.operated()
+        self.assertGreater(len(os.listdir(f'/proc/{other.process.pid}/fd')), len(held))
+
+    def test_counts(self):
+        server = self.operated('--sessions-per-cell', '4', '--autovacuum-naptime', '1')
+        before = self.metrics(server)
+        self.assertEqual(before[('pgcell_sessions',)], 0)
+        self.assertEqual(before[('pgcell_build_info', ('postgres', 'none'), ('version', '0.1.0'))], 1)
+        with Client(server) as client, Client(server, 'a@b'):
+            client.query('error 22012 3')
+            client.query('error 42P01')
+            during = self.metrics(server)
+            self.assertEqual(during[('pgcell_sessions',)], 2)
+            self.assertEqual(during[('pgcell_cells', ('state', 'ready'))], 2)
+            self.assertEqual(during[('pgcell_errors_total', ('sqlstate', '22012'))], 3)
+            self.assertGreater(during[('pgcell_client_bytes_total', ('direction', 'in'))], 20)
+            self.assertGreater(during[('pgcell_client_bytes_total', ('direction', 'out'))], 20)
+            self.assertEqual(during[('pgcell_session_ready_seconds_count',)], 2)
+            self.assertGreaterEqual(during[('pgcell_memory_bytes', ('kind', 'cells'))], 8192)
+            self.assertGreater(during[('pgcell_memory_bytes', ('kind', 'fork_server'))], 100000)
+        self.refused('3D000', 'invalid cell name', server, 'a@!')
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_sessions',)] == 0))
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_autovacuums_total', ('result', 'ok'))] > 0))
+        after = self.metrics(server)
+        self.assertEqual(after[('pgcell_session_starts_total', ('result', 'ok'))], 2)
+        self.assertEqual(after[('pgcell_session_start_seconds_count',)], 2)
+        self.assertEqual(after[('pgcell_session_ready_seconds_count',)], 2)
+        self.assertEqual(after[('pgcell_errors_total', ('sqlstate', '22012'))], 3)
+        self.assertEqual(after[('pgcell_errors_total', ('sqlstate', '42P01'))], 1)
+        self.assertEqual(after[('pgcell_refused_total', ('sqlstate', '3D000'))], 1)
+        for key, value in during.items():
+            if key[0].endswith('_total'):
+                self.assertGreaterEqual(after[key], value, key)
+
+    def test_crashes_and_recoveries(self):
+        server = self.operated()
+        for how, end in (('segv', 'signal'), ('86', 'trap'), ('7', 'other'), ('1', 'fatal')):
+            with Client(server, 'a@b') as client:
+                client.send_query(f'crash {how}')
+                self.assertTrue(client.closed())
+            key = ('pgcell_session_ends_total', ('how', end))
+            self.assertTrue(wait_until(lambda k=key: self.metrics(server)[k] == 1), how)
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_recoveries_total', ('result', 'ok'))] == 3))
+        self.assertEqual(self.metrics(server)[('pgcell_traps_total',)], 1)
+
+    def test_sqlstates_are_bounded(self):
+        server = self.operated()
+        for client in range(6):
+            with Client(server, f'a@b{client}') as c:
+                c.query('errors 100')
+                c.query(f'error A{client}000')
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_sessions',)] == 0))
+        found = {key[1][1]: value for key, value in self.metrics(server).items() if key[0] == 'pgcell_errors_total'}
+        self.assertEqual(sum(found.values()), 606)
+        self.assertEqual(found['other'], 6 * 37)
+        self.assertEqual(len(found), 65)
+
+    def test_a_page_of_nonsense_harms_nobody(self):
+        server = self.operated('--sessions-per-cell', '4')
+        with Client(server) as bad, Client(server) as good:
+            self.assertEqual(good.query('pages'), '1', 'a session sees its own page only')
+            good.query('error 22012')
+            bad.send_query('spoil')
+            self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_errors_total', ('sqlstate', 'other'))] > 1e9))
+            self.assertEqual(self.metrics(server)[('pgcell_errors_total', ('sqlstate', '22012'))], 1)
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_sessions',)] == 0))
+        with Client(server) as client:
+            self.assertEqual(client.query('echo'), 'echo')
+        self.metrics(server)
+
+    def test_pages_are_given_back(self):
+        server = self.operated('--max-sessions', '3', '--sessions-per-cell', '9')
+        for _ in range(5):
+            clients = [Client(server) for _ in range(3)]
+            for client in clients:
+                client.query('error 22012')
+                client.close()
+            self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_sessions',)] == 0))
+        self.assertEqual(self.metrics(server)[('pgcell_errors_total', ('sqlstate', '22012'))], 15)
+
+    def test_health(self):
+        server = self.operated()
+        self.assertEqual(self.get(server, '/healthz'), (200, 'ok\n'))
+        self.assertEqual(self.get(server, '/healthz', 'HEAD'), (200, ''))
+        self.assertEqual(self.get(server, '/healthz', 'POST', b'x' * 100000)[0], 405)
+        self.assertEqual(self.get(server, '/nothing')[0], 404)
+
+    def test_ready_is_a_completed_query(self):
+        server = self.operated()
+        self.assertEqual(self.get(server, '/readyz'), (200, 'ok\n'))
+        started = self.metrics(server)[('pgcell_session_starts_total', ('result', 'ok'))]
+        self.assertEqual(started, 1)
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.get(server, '/readyz'))) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(answers, [(200, 'ok\n')] * 20)
+        self.assertEqual(self.metrics(server)[('pgcell_session_starts_total', ('result', 'ok'))], 1, 'a second has not passed')
+        time.sleep(1.1)
+        self.assertEqual(self.get(server, '/readyz'), (200, 'ok\n'))
+        self.assertEqual(self.metrics(server)[('pgcell_session_starts_total', ('result', 'ok'))], 2)
+
+    def test_not_ready_says_why(self):
+        server = self.operated(image='unpopulated.img')
+        status, text = self.get(server, '/readyz')
+        self.assertEqual(status, 503)
+        self.assertIn('could not start a session', text)
+        self.assertEqual(self.get(server, '/healthz'), (200, 'ok\n'))
+        self.assertEqual(self.metrics(server)[('pgcell_session_starts_total', ('result', 'failed'))], 1)
+
+    def test_not_ready_when_full(self):
+        server = self.operated('--max-sessions', '1')
+        with Client(server):
+            self.assertEqual(self.get(server, '/readyz'), (503, 'the query failed: sorry, too many clients already\n'))
+        self.assertTrue(wait_until(lambda: self.get(server, '/readyz')[0] == 200))
+
+    def test_a_hung_server_is_not_ready(self):
+        server = self.operated()
+        fork_server = children_of(server.process.pid)[0]
+        os.kill(fork_server, signal.SIGSTOP)
+        try:
+            self.assertEqual(self.get(server, '/readyz'), (503, 'no answer in time\n'))
+        finally:
+            os.kill(fork_server, signal.SIGCONT)
+
+    def test_public_metrics_are_logged(self):
+        server = self.server('--metrics-listen', '0.0.0.0:0')
+        self.assertIn('other machines can read them', server.stderr())
+
+    def test_metrics_port_in_use(self):
+        with socket.socket() as other:
+            other.bind(('127.0.0.1', 0))
+            other.listen()
+            server = self.server('--metrics-listen', '127.0.0.1:%d' % other.getsockname()[1], ready=False)
+            self.assertEqual(server.wait(), 1)
+            self.assertIn('--metrics-listen: cannot listen on', server.stderr())
+
+    def test_reload(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = os.path.join(folder, 'pgcell.conf')
+
+        def write(text):
+            with open(path, 'w', encoding='utf-8') as f:
+                f.write(text)
+
+        write('session-memory = 64\n')
+        server = self.operated('--config', path)
+        write('session-memory = 128\nmax-sessions = 3\n')
+        server.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_reloads_total', ('result', 'ok'))] == 1))
+        self.assertIn('parameter "session-memory" changed to "128"', server.stderr())
+        self.assertIn('parameter "max-sessions" cannot be changed without restarting the server', server.stderr())
+        with Client(server) as client:
+            self.assertEqual(int(client.about()['memory']), 128 << 20)
+        write('session-memory = much\n')
+        server.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_reloads_total', ('result', 'failed'))] == 1))
+        self.assertIn(f'was not reloaded: {path}:1: session-memory must be', server.stderr())
+        write('session-memory = 32\n')
+        server.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_reloads_total', ('result', 'ok'))] == 2))
+        with Client(server, 'a@b') as client:
+            self.assertEqual(int(client.about()['memory']), 32 << 20)
+
+
+class Draining(Operated):
+    def test_idle_sessions_end_at_once_and_others_when_they_are_idle(self):
+        server = self.operated('--drain-timeout', '8000', '--sessions-per-cell', '4')
+        with Client(server) as idle, Client(server) as busy, Client(server, start=False) as late:
+            busy.send_query('sleep 1500')
+            time.sleep(0.2)
+            server.descendants()
+            start = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            self.assertTrue(idle.closed())
+            self.assertLess(time.monotonic() - start, 1)
+            self.assertEqual(self.get(server, '/readyz'), (503, 'the server is shutting down\n'))
+            self.assertEqual(self.get(server, '/healthz'), (200, 'ok\n'))
+            self.assertEqual(self.metrics(server)[('pgcell_draining',)], 1)
+            with self.assertRaises(ConnectionRefusedError):
+                Client(server)
+            late.send_startup()
+            with self.assertRaises(PgError) as caught:
+                late.message()
+            self.assertEqual(caught.exception.code, '57P03')
+            self.assertEqual(busy.result(), 'slept')
+            self.assertTrue(busy.closed())
+            self.assertEqual(server.wait(), 0)
+            self.assertLess(time.monotonic() - start, 3)
+
+    def test_waiting_clients_are_told(self):
+        server = self.operated('--drain-timeout', '8000')
+        with Client(server) as busy, Client(server, start=False) as waiting:
+            waiting.send_startup()
+            busy.send_query('sleep 1000')
+            time.sleep(0.2)
+            server.descendants()
+            server.process.send_signal(signal.SIGTERM)
+            with self.assertRaises(PgError) as caught:
+                waiting.message()
+            self.assertEqual(caught.exception.code, '57P03')
+            self.assertEqual(busy.result(), 'slept')
+            self.assertEqual(server.wait(), 0)
+
+    def test_limit(self):
+        server = self.operated('--drain-timeout', '500')
+        with Client(server) as busy:
+            busy.send_query('sleep 15000')
+            time.sleep(0.2)
+            server.descendants()
+            start = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            self.assertTrue(busy.closed())
+            self.assertGreater(time.monotonic() - start, 0.4)
+            self.assertEqual(server.wait(), 0)
+            self.assertLess(time.monotonic() - start, 3)
+            self.assertIn('still run after the drain timeout', server.stderr())
+
+    def test_second_signal_is_immediate(self):
+        for second in (signal.SIGTERM, signal.SIGINT):
+            server = self.operated()
+            with Client(server) as busy:
+                busy.send_query('sleep 15000')
+                time.sleep(0.2)
+                server.descendants()
+                server.process.send_signal(signal.SIGTERM)
+                time.sleep(0.2)
+                server.process.send_signal(second)
+                self.assertEqual(server.wait(2), 1)
+
+    def test_crash_while_draining_ends_its_cell_only(self):
+        server = self.operated('--drain-timeout', '8000', '--sessions-per-cell', '4')
+        with Client(server, 'a@x') as crashing, Client(server, 'a@x') as other, Client(server, 'a@y') as healthy:
+            for client, sleep in ((crashing, 500), (other, 6000), (healthy, 1500)):
+                client.send_query(f'sleep {sleep}')
+            time.sleep(0.2)
+            server.descendants()
+            start = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            os.kill(crashing.pid, signal.SIGKILL)
+            self.assertTrue(other.closed())
+            self.assertLess(time.monotonic() - start, 1.2)
+            self.assertEqual(healthy.result(), 'slept')
+            self.assertEqual(server.wait(), 0)
+
+    def test_interrupt_does_not_drain(self):
+        server = self.operated()
+        with Client(server) as busy:
+            busy.send_query('sleep 15000')
+            time.sleep(0.2)
+            server.descendants()
+            start = time.monotonic()
+            self.assertEqual(server.stop(signal.SIGINT), 0)
+            self.assertLess(time.monotonic() - start, 2)
 
 
 class Connecting(Case):
