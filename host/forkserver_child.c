@@ -197,6 +197,7 @@ static _Noreturn void become_session(int client_fd, int cell_fd)
 		.client_fd = client_fd,
 		.cell_fd = cell_fd,
 		.slot = order.slot,
+		.cell_name = order.cell_name,
 		.memory_limit_bytes = order.memory_limit_bytes,
 		.cell_created_us = order.cell_created_us,
 		.preread = order.preread,
@@ -312,6 +313,7 @@ static void obey(void)
 	    order.preread_len > sizeof(order.preread))
 		BUG("order of %zd bytes, version %u", len, order.version);
 
+	order.cell_name[sizeof(order.cell_name) - 1] = '\0';
 	switch (order.type) {
 	case ORDER_START:
 		start(fds, fd_count);

@@ -21,6 +21,7 @@ static int run_with_options(int (*run)(const struct config *), int argc, char **
 	switch (options_parse(&config, argc, argv, err, sizeof(err))) {
 	case OPTIONS_RUN:
 		log_set_verbose(config.is_verbose);
+		log_set_json(config.log_format == LOG_FORMAT_JSON);
 		status = run(&config);
 		break;
 	case OPTIONS_HELP:

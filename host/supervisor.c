@@ -130,6 +130,7 @@ static int start_backend(struct supervisor *sv, enum session_kind kind, struct c
 	order.flags = cell->state == CELL_NEW ? ORDER_FRESH_CELL : 0;
 	order.memory_limit_bytes = (uint64_t)sv->config->session_memory_mib << 20;
 	order.cell_created_us = cell->created_us;
+	snprintf(order.cell_name, sizeof(order.cell_name), "%s", cell->name);
 	if (conn != NULL) {
 		pack_peer(&order, &conn->peer);
 		pack_preread(&order, conn);

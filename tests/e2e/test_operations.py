@@ -1,4 +1,5 @@
 """What an operator sees and does: metrics, health, readiness, draining, reloading."""
+import json
 import os
 import signal
 import socket
@@ -133,6 +134,36 @@ class Metrics(Operated):
         for thread in threads:
             thread.join()
         self.assertEqual(failures, [])
+
+
+class Log(OwnServerCase):
+    def test_json(self):
+        server = self.serve('--log-format', 'json', '--verbose')
+        with server.connect('postgres@shop') as c:
+            for statement in ('select 1/0', 'select "a\n\tb\\"', "do $$ begin raise warning '%', repeat('\u00e9\"', 4000); end $$"):
+                try:
+                    c.query(statement)
+                except PgError:
+                    pass
+            pid = c.pid
+        self.assertTrue(wait_until(lambda: 'ended with' in server.stderr()))
+        lines = [json.loads(line) for line in server.stderr().splitlines()]
+        ours = [line for line in lines if line.get('cell') == 'shop' and line.get('session') == pid]
+        self.assertTrue(all(isinstance(line['message'], str) for line in lines))
+        errors = [line for line in ours if line['level'] == 'error']
+        self.assertEqual(len(errors), 2, lines)
+        self.assertRegex(errors[0]['message'], r'ERROR:  division by zero\n.*STATEMENT:  select 1/0$')
+        self.assertIn('a\n\t\tb\\', errors[1]['message'])
+        warning = [line for line in ours if line['level'] == 'warning']
+        self.assertEqual([line.get('truncated') for line in warning], [True])
+
+    def test_traps_have_a_cell(self):
+        server = self.serve('--log-format', 'json')
+        with server.connect('postgres@shop') as c:
+            os.kill(c.pid, signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: ' signal 9' in server.stderr()))
+        line = json.loads(server.stderr().splitlines()[0])
+        self.assertEqual((line['cell'], line['session'], line['level']), ('shop', c.pid, 'error'))
 
 
 class Drain(Operated):

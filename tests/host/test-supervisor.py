@@ -6,6 +6,8 @@ usage: test-supervisor.py PROGRAM [unittest arguments]      (or PGCELL_FAKE=PROG
 Each test starts a server of its own on a free port, in a folder of its own, and is over in TEST_SECONDS. Afterwards every
 process of the server must be gone and its socket file too, whatever the test did.
 """
+import datetime
+import json
 import os
 import re
 import resource
@@ -641,6 +643,38 @@ class Operations(Operated):
         self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_reloads_total', ('result', 'ok'))] == 2))
         with Client(server, 'a@b') as client:
             self.assertEqual(int(client.about()['memory']), 32 << 20)
+
+
+class Logging(Operated):
+    def test_text_names_cell_and_session(self):
+        server = self.server('--verbose')
+        with Client(server, 'a@shop') as client:
+            pid = client.pid
+        self.assertTrue(wait_until(lambda: 'ended with' in server.stderr()))
+        self.assertRegex(server.stderr(), r'(?m)^pgcell: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info cell=shop session=%d started$' % pid)
+
+    def test_json_is_an_object_a_line(self):
+        server = self.server('--verbose', '--log-format', 'json', '--max-cells', '1')
+        with Client(server, 'a@shop') as client:
+            pid = client.pid
+            for name in ('a@"', 'a@\x01\x02', 'a@\\n', 'a@\u00e9', 'a@' + '"' * 5000):
+                with self.assertRaises(PgError):
+                    Client(server, name)
+        with Client(server, start=False) as client:
+            body = struct.pack('!I', STARTUP_3_0) + b'user\0p\0database\0a@\xff\xfe\xed\xa0\x80\0\0'
+            client.sock.sendall(struct.pack('!I', len(body) + 4) + body)
+            with self.assertRaises(PgError):
+                client.message()
+        self.assertTrue(wait_until(lambda: 'ended with' in server.stderr()))
+        lines = [json.loads(line) for line in server.stderr().splitlines()]
+        for line in lines:
+            self.assertLessEqual({'time', 'level', 'message'}, set(line))
+            self.assertLessEqual(set(line), {'time', 'level', 'cell', 'session', 'message', 'truncated'})
+            datetime.datetime.strptime(line['time'], '%Y-%m-%dT%H:%M:%S.%fZ')
+            self.assertIn(line['level'], ('info', 'warning', 'error'))
+        self.assertIn({'cell': 'shop', 'session': pid, 'level': 'info', 'message': 'started'},
+                      [{k: v for k, v in line.items() if k != 'time'} for line in lines])
+        self.assertEqual(len([line for line in lines if line['message'].startswith('refused: invalid cell name')]), 6)
 
 
 class Draining(Operated):
