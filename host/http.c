@@ -2,6 +2,7 @@
 #include "http.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -242,8 +243,8 @@ static int open_socket(const char *host, int64_t port, char *err, size_t err_len
 	return fd;
 }
 
-int http_open(struct http *http, uv_loop_t *loop, const char *host, int64_t port, const struct http_handlers *handlers,
-	      char *err, size_t err_len)
+int http_open(struct http *http, uv_loop_t *loop, const char *host, int64_t port, int passed_fd,
+	      const struct http_handlers *handlers, char *err, size_t err_len)
 {
 	const union MHD_DaemonInfo *info;
 	int fd;
@@ -251,12 +252,12 @@ int http_open(struct http *http, uv_loop_t *loop, const char *host, int64_t port
 	memset(http, 0, sizeof(*http));
 	http->handlers = handlers;
 	TAILQ_INIT(&http->waiting);
-	fd = open_socket(host, port, err, err_len);
+	fd = passed_fd >= 0 ? passed_fd : open_socket(host, port, err, err_len);
 	if (fd < 0)
 		return -1;
-	if (describe(http, fd) != 0) {
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0 || describe(http, fd) != 0) {
 		close(fd);
-		return fail(err, err_len, "--metrics-listen: cannot tell the address of %.80s", host);
+		return fail(err, err_len, "--metrics-listen: cannot tell the address of the socket");
 	}
 	http->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, http,
 					MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_NOTIFY_COMPLETED, on_request_over,

@@ -42,9 +42,12 @@ struct http {
 	bool is_public; /* other machines can reach it */
 };
 
-/* `handlers` is retained. Port 0: any free one, see .name. Returns 0, or -1 with a line in err. */
-int http_open(struct http *http, uv_loop_t *loop, const char *host, int64_t port, const struct http_handlers *handlers,
-	      char *err, size_t err_len) __attribute__((warn_unused_result));
+/*
+ * `handlers` is retained. Port 0: any free one, see .name. passed_fd: a socket that listens already, taken in every case, host and port
+ * are not looked at then; -1 for none. Returns 0, or -1 with a line in err.
+ */
+int http_open(struct http *http, uv_loop_t *loop, const char *host, int64_t port, int passed_fd,
+	      const struct http_handlers *handlers, char *err, size_t err_len) __attribute__((warn_unused_result));
 
 /* `reason` NULL: ready; else why not. Copied. */
 void http_answer_ready(struct http *http, const char *reason);

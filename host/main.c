@@ -6,6 +6,7 @@
 #include "log.h"
 #include "manual.h"
 #include "options.h"
+#include "sd.h"
 #include "supervisor.h"
 #include "version.h"
 
@@ -42,6 +43,12 @@ static int run_with_options(int (*run)(const struct config *), int argc, char **
 
 static int serve(const struct config *config)
 {
+	char err[512];
+
+	if (sd_begin(err, sizeof(err)) != 0) {
+		fprintf(stderr, "pgcell serve: %s\n", err);
+		return EXIT_USAGE;
+	}
 	return supervisor_run(config, &(struct supervisor_hooks){.data = NULL});
 }
 

@@ -72,19 +72,23 @@ static void ask_readiness(void *data)
 void operations_init(struct operations *ops)
 {
 	memset(ops, 0, sizeof(*ops));
+	ops->passed_fd = -1;
 }
 
 int operations_open(struct operations *ops, uv_loop_t *loop, const struct config *config,
 		    const struct operations_server *server, char *err, size_t err_len)
 {
+	int passed_fd = ops->passed_fd;
+
 	ops->loop = loop;
 	ops->server = server;
 	ops->was_ready = true; /* so that the first failure is logged */
 	ops->handlers = (struct http_handlers){
 		.metrics = write_metrics, .health = tell_health, .ready = ask_readiness, .data = ops};
-	if (config->metrics_host == NULL)
+	ops->passed_fd = -1;
+	if (config->metrics_host == NULL && passed_fd < 0)
 		return 0;
-	if (http_open(&ops->http, loop, config->metrics_host, config->metrics_port, &ops->handlers, err, err_len) != 0)
+	if (http_open(&ops->http, loop, config->metrics_host, config->metrics_port, passed_fd, &ops->handlers, err, err_len) != 0)
 		return -1;
 	if (ops->http.is_public)
 		log_warn(NULL, 0, "metrics on %s: other machines can read them, without authentication", ops->http.name);

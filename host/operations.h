@@ -37,6 +37,7 @@ struct operations {
 	struct metrics metrics;
 	const struct operations_server *server;
 	uv_loop_t *loop;
+	int passed_fd; /* a socket for HTTP, -1 for none */
 	struct http http;
 	struct http_handlers handlers;
 	struct probe probe;
@@ -47,7 +48,7 @@ struct operations {
 
 void operations_init(struct operations *ops);
 
-/* `server` is retained. Nothing without a metrics_host. Returns 0, or -1 with a line in err. */
+/* `server` is retained. Nothing without a metrics_host or a passed_fd, which is taken. Returns 0, or -1 with a line in err. */
 int operations_open(struct operations *ops, uv_loop_t *loop, const struct config *config,
 		    const struct operations_server *server, char *err, size_t err_len) __attribute__((warn_unused_result));
 

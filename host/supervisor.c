@@ -20,6 +20,7 @@
 #include "log.h"
 #include "operations.h"
 #include "runtime.h"
+#include "sd.h"
 #include "tally.h"
 #include "vacuum.h"
 
@@ -43,6 +44,7 @@ struct supervisor {
 	uv_poll_t fs_poll;
 	struct gate gates[LISTENER_COUNT];
 	uv_signal_t signals[SIGNAL_COUNT];
+	uv_timer_t watchdog_timer;
 	uv_timer_t drain_timer;
 	uv_timer_t stop_timer;
 	struct cell_table cells;
@@ -722,12 +724,21 @@ static void finish(struct supervisor *sv)
 	while ((conn = TAILQ_FIRST(&sv->conns)) != NULL)
 		conn_free(conn);
 	uv_close((uv_handle_t *)&sv->fs_poll, NULL);
+	uv_close((uv_handle_t *)&sv->watchdog_timer, NULL);
 	uv_close((uv_handle_t *)&sv->drain_timer, NULL);
 	uv_close((uv_handle_t *)&sv->stop_timer, NULL);
 	vacuum_close(&sv->vacuum);
 	operations_close(&sv->ops);
 	for (size_t i = 0; i < SIGNAL_COUNT; i++)
 		uv_close((uv_handle_t *)&sv->signals[i], NULL);
+}
+
+static void on_watchdog(uv_timer_t *timer)
+{
+	struct supervisor *sv = timer->data;
+
+	if (forkserver_is_alive(&sv->fs))
+		sd_notify("WATCHDOG=1");
 }
 
 static void finish_now(struct supervisor *sv)
@@ -766,6 +777,7 @@ static void stop(struct supervisor *sv)
 	struct conn *next;
 
 	log_info(NULL, 0, "stopping");
+	sd_notify("STOPPING=1\nSTATUS=Ending sessions\nEXTEND_TIMEOUT_USEC=%d", 2 * STOP_TIMEOUT_MS * 1000);
 	sv->is_draining = false;
 	uv_timer_stop(&sv->drain_timer);
 	shut_doors(sv);
@@ -793,6 +805,8 @@ static void drain(struct supervisor *sv)
 	static struct order order = {.type = ORDER_DRAIN};
 
 	log_info(NULL, 0, "draining");
+	sd_notify("STOPPING=1\nSTATUS=Statements that run may finish\nEXTEND_TIMEOUT_USEC=%lld",
+		  (long long)(sv->config->drain_timeout_ms + 2 * STOP_TIMEOUT_MS) * 1000);
 	sv->is_draining = true;
 	shut_doors(sv);
 	if (sv->config->drain_timeout_ms == 0 || sv->backends.count == 0 || send_order(sv, &order, -1, -1) != 0)
@@ -835,8 +849,11 @@ static void on_signal(uv_signal_t *handle, int signal_number)
 	struct supervisor *sv = handle->data;
 
 	if (signal_number == SIGHUP) {
-		if (!sv->is_stopping)
-			reload(sv);
+		if (sv->is_stopping)
+			return;
+		sd_notify_reloading();
+		reload(sv);
+		sd_notify("READY=1");
 	} else if (sv->is_stopping) {
 		finish_now(sv);
 	} else if (signal_number == SIGTERM) {
@@ -846,17 +863,50 @@ static void on_signal(uv_signal_t *handle, int signal_number)
 	}
 }
 
+/*
+ * Sockets that systemd has opened: "metrics" is for HTTP, the others take the places of --listen and --socket-dir. *is_passed: there are
+ * any of those.
+ */
+static int adopt_sockets(struct supervisor *sv, bool *is_passed, char *err, size_t err_len)
+{
+	struct sd_socket passed;
+
+	while (sd_take_socket(&passed)) {
+		struct listener listener;
+		int which;
+
+		if (strcmp(passed.name, "metrics") == 0 && sv->ops.passed_fd < 0) {
+			sv->ops.passed_fd = passed.fd;
+			continue;
+		}
+		if (listener_adopt(&listener, passed.fd, sv->config->port, err, err_len) != 0)
+			return -1;
+		which = listener.host[0] != '\0' ? TCP : LOCAL;
+		if (sv->gates[which].listener.fd >= 0) {
+			listener_close(&listener);
+			snprintf(err, err_len, "one TCP and one Unix socket can be passed, not two of a kind");
+			return -1;
+		}
+		sv->gates[which].listener = listener;
+		*is_passed = true;
+	}
+	return 0;
+}
+
 static int open_gates(struct supervisor *sv, char *err, size_t err_len)
 {
 	const struct config *config = sv->config;
 	int64_t port = config->port;
+	bool is_passed = false;
 
-	if (config->listen_host != NULL) {
+	if (adopt_sockets(sv, &is_passed, err, err_len) != 0)
+		return -1;
+	if (!is_passed && config->listen_host != NULL) {
 		if (listener_open_tcp(&sv->gates[TCP].listener, config->listen_host, port, err, err_len) != 0)
 			return -1;
 		port = sv->gates[TCP].listener.port;
 	}
-	if (config->socket_dir != NULL &&
+	if (!is_passed && config->socket_dir != NULL &&
 	    listener_open_unix(&sv->gates[LOCAL].listener, config->socket_dir, port, err, err_len) != 0)
 		return -1;
 	for (int i = 0; i < LISTENER_COUNT; i++) {
@@ -878,12 +928,14 @@ static void say_ready(const struct supervisor *sv)
 {
 	const struct listener *tcp = &sv->gates[TCP].listener;
 	const struct listener *local = &sv->gates[LOCAL].listener;
-	const char *host = tcp->fd >= 0 ? tcp->host : sv->config->socket_dir;
+	const char *host = tcp->fd >= 0 ? tcp->host : local->name; /* a socket's folder, for libpq */
+	const char *slash = tcp->fd >= 0 ? NULL : strrchr(host, '/');
+	int host_len = (int)(slash != NULL ? (size_t)(slash - host) : strlen(host));
 	int64_t port = tcp->fd >= 0 ? tcp->port : local->port;
 
 	printf("pgcell: ready on %s%s%s\n", tcp->fd >= 0 ? tcp->name : "", tcp->fd >= 0 && local->fd >= 0 ? " and " : "",
 	       local->fd >= 0 ? local->name : "");
-	printf("  psql -h %s -p %d -U postgres postgres\n", host, (int)port);
+	printf("  psql -h %.*s -p %d -U postgres postgres\n", host_len, host, (int)port);
 	if (operations_address(&sv->ops) != NULL)
 		printf("  curl http://%s/metrics\n", operations_address(&sv->ops));
 	fflush(stdout);
@@ -910,6 +962,10 @@ static int init_loop(struct supervisor *sv, char *err, size_t err_len)
 	}
 	sv->fs_poll.data = sv;
 	uv_poll_start(&sv->fs_poll, UV_READABLE, on_fs_event);
+	uv_timer_init(&sv->loop, &sv->watchdog_timer);
+	sv->watchdog_timer.data = sv;
+	if (sd_watchdog_ms() > 0)
+		uv_timer_start(&sv->watchdog_timer, on_watchdog, sd_watchdog_ms(), sd_watchdog_ms());
 	uv_timer_init(&sv->loop, &sv->drain_timer);
 	sv->drain_timer.data = sv;
 	uv_timer_init(&sv->loop, &sv->stop_timer);
@@ -1006,6 +1062,7 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 			hooks->on_ready(sv, hooks->data);
 		else
 			say_ready(sv);
+		sd_notify("READY=1\nSTATUS=Serving");
 	} else {
 		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
 		finish_now(sv);

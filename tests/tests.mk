@@ -6,7 +6,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 TEST_CFLAGS := -std=gnu11 -O1 -g $(HOST_WARN) -Iguest/vfs
 VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
 SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c config_file.c manual.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
-	forkserver_child.c supervisor.c vacuum.c tally.c metrics.c http.c probe.c operations.c)
+	forkserver_child.c supervisor.c vacuum.c tally.c metrics.c http.c probe.c operations.c sd.c)
 
 UNIT := test-wire test-options test-config-file test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
 	test-stream test-transport-imports test-transport-callbacks test-transport-polling
@@ -52,11 +52,11 @@ check-contract: $(MODULES) $(BUILD)/guest/native.wasm
 check-c-host: $(TESTS)/c-host
 	@tests/examples/test-c-host.sh $<
 
-.PHONY: test check check-unit check-contract check-c-host check-host check-headers check-e2e check-regress check-isolation fuzz
+.PHONY: test check check-unit check-contract check-c-host check-host check-headers check-packaging check-e2e check-regress check-isolation fuzz
 test: ## everything CI checks
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-asyncify check-c-host check-e2e check-regress check-isolation
+	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-packaging check-asyncify check-c-host check-e2e check-regress check-isolation
 
 check: check-headers check-unit check-host ## quick tests, nothing of PostgreSQL needed
 
@@ -73,6 +73,14 @@ check-host: $(TESTS)/pgcell-fake
 check-headers:
 	@for h in $(filter-out host/runtime.h,$(wildcard host/*.h)) $(wildcard guest/image/*.h) guest/comm/pglite-comm.h guest/comm/stream.h; do \
 		clang-19 -std=gnu11 $(HOST_WARN) -include $$h -fsyntax-only -x c /dev/null || exit 1; done
+
+tests/packaging/node_modules/.package-lock.json: tests/packaging/package-lock.json
+	@cd tests/packaging && $(NPM_CI)
+
+check-packaging: $(BUILD)/pgcell tests/packaging/node_modules/.package-lock.json
+	$(SAY) 'units, Containerfile and Kubernetes manifests'
+	@PGCELL=$(BUILD)/pgcell timeout 120 node --test tests/packaging/run.js >$(TESTS)/packaging.log 2>&1 || { cat $(TESTS)/packaging.log; exit 1; }
+	@grep -E '^# (pass|fail)' $(TESTS)/packaging.log | tr '\n' ' '; echo
 
 check-e2e: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
 	$(SAY) 'end to end'

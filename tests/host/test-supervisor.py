@@ -182,16 +182,17 @@ class Client:
 
 
 class Server:
-    def __init__(self, *options, listen='127.0.0.1:0', socket_dir=None, image='good.img', ready=True, env=None):
+    def __init__(self, *options, listen='127.0.0.1:0', socket_dir=None, image='good.img', ready=True, env=None, wrapper=(),
+                 **popen):
         self.folder = tempfile.mkdtemp(prefix='pgcell-test-')
         self.socket_dir = socket_dir or os.path.join(self.folder, 's')
         self.log = open(os.path.join(self.folder, 'log'), 'w+', encoding='utf-8', errors='replace')
         self.ever = set()
         self.process = subprocess.Popen(
-            [PROGRAM, 'serve', '--listen', listen, '--socket-dir', self.socket_dir, '--image', image,
+            [*wrapper, PROGRAM, 'serve', '--listen', listen, '--socket-dir', self.socket_dir, '--image', image,
              '--sessions-per-cell', '1', *options],  # the last one counts
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True,
-            env={**os.environ, **(env or {})}, start_new_session=True)
+            env={**os.environ, **(env or {})}, start_new_session=True, **popen)
         self.ready_line = self.psql_line = None
         self.port = self.socket_file = None
         if ready:
@@ -643,6 +644,139 @@ class Operations(Operated):
         self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_reloads_total', ('result', 'ok'))] == 2))
         with Client(server, 'a@b') as client:
             self.assertEqual(int(client.about()['memory']), 32 << 20)
+
+
+class Systemd(Operated):
+    """Activation and notification, with this test in systemd's place."""
+
+    def notify_socket(self, abstract):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(sock.close)
+        sock.settimeout(5)
+        if abstract:
+            name = f'pgcell-test-{os.getpid()}-{time.monotonic_ns()}'
+            sock.bind('\0' + name)
+            return sock, '@' + name
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        sock.bind(os.path.join(folder, 'notify'))
+        return sock, os.path.join(folder, 'notify')
+
+    @staticmethod
+    def state(sock):
+        return dict(line.split('=', 1) for line in sock.recv(4096).decode().split('\n'))
+
+    def activated(self, *sockets, names='', options=(), env=None, pid='$$', count=None, ready=True):
+        """A server that finds these as descriptors 3, 4, ..."""
+        for sock in sockets:
+            self.addCleanup(sock.close)
+        first = 100
+
+        def pass_sockets():
+            for i, sock in enumerate(sockets):
+                os.dup2(sock.fileno(), first + i)
+            for i in range(len(sockets)):
+                os.dup2(first + i, 3 + i)
+
+        command = f'LISTEN_PID={pid} LISTEN_FDS={len(sockets) if count is None else count} LISTEN_FDNAMES={names} exec "$@"'
+        server = self.server(*options, ready=ready, env=env, wrapper=['sh', '-c', command, 'sh'],
+                             pass_fds=tuple(range(3, 3 + len(sockets))), preexec_fn=pass_sockets)
+        return server
+
+    @staticmethod
+    def tcp(address='127.0.0.1'):
+        sock = socket.socket()
+        sock.bind((address, 0))
+        sock.listen()
+        return sock
+
+    def test_ready_reload_stop(self):
+        for abstract in (False, True):
+            with self.subTest(abstract=abstract):
+                sock, address = self.notify_socket(abstract)
+                server = self.server(env={'NOTIFY_SOCKET': address})
+                self.assertEqual(self.state(sock)['READY'], '1')
+                server.process.send_signal(signal.SIGHUP)
+                reloading = self.state(sock)
+                self.assertEqual(reloading['RELOADING'], '1')
+                self.assertLess(abs(int(reloading['MONOTONIC_USEC']) / 1e6 - time.monotonic()), 2)
+                self.assertEqual(self.state(sock)['READY'], '1')
+                server.descendants()
+                server.process.send_signal(signal.SIGTERM)
+                stopping = self.state(sock)
+                self.assertEqual(stopping['STOPPING'], '1')
+                self.assertGreater(int(stopping['EXTEND_TIMEOUT_USEC']), 10_000_000)
+                self.assertEqual(server.wait(), 0)
+
+    def test_nothing_is_ready_that_fails(self):
+        sock, address = self.notify_socket(False)
+        server = self.server(env={'NOTIFY_SOCKET': address}, image='broken.img', ready=False)
+        self.assertEqual(server.wait(), 1)
+        sock.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            sock.recv(1)
+
+    def test_watchdog(self):
+        sock, address = self.notify_socket(False)
+        self.server(env={'NOTIFY_SOCKET': address, 'WATCHDOG_USEC': '400000'})
+        self.assertIn('READY', self.state(sock))
+        start = time.monotonic()
+        for _ in range(4):
+            self.assertEqual(self.state(sock), {'WATCHDOG': '1'})
+        self.assertTrue(0.5 < time.monotonic() - start < 3)
+
+    def test_a_watchdog_of_another_process_is_not_ours(self):
+        sock, address = self.notify_socket(False)
+        self.server(env={'NOTIFY_SOCKET': address, 'WATCHDOG_USEC': '100000', 'WATCHDOG_PID': '1'})
+        self.assertIn('READY', self.state(sock))
+        sock.settimeout(0.5)
+        with self.assertRaises(TimeoutError):
+            sock.recv(1)
+
+    def test_passed_sockets_are_served(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        tcp, http = self.tcp(), self.tcp()
+        local = socket.socket(socket.AF_UNIX)
+        path = os.path.join(folder, '.s.PGSQL.6543')
+        local.bind(path)
+        local.listen()
+        server = self.activated(tcp, local, http, names='postgresql:postgresql:metrics')
+        port = tcp.getsockname()[1]
+        self.assertEqual(server.ready_line, f'pgcell: ready on 127.0.0.1:{port} and {path}\n')
+        server.metrics_url = server.process.stdout.readline().split()[1]
+        self.assertEqual(server.metrics_url, 'http://127.0.0.1:%d/metrics' % http.getsockname()[1])
+        self.assertFalse(os.path.exists(server.socket_dir), 'its own socket is not opened')
+        server.socket_file = path
+        with Client(server) as client, Client(server, 'a@b', unix=True):
+            self.assertEqual(client.query('echo'), 'echo')
+            fds = client.query('fds')
+            self.assertEqual(fds.count('socket:'), 1, fds)
+        self.assertEqual(self.get(server, '/readyz')[0], 200)
+        server.stop()
+        self.assertTrue(os.path.exists(path), "the socket's file is systemd's")
+        server.socket_file = None
+        # a client that knocks now waits for the next server
+        with socket.create_connection(('127.0.0.1', port), timeout=2):
+            pass
+
+    def test_sockets_of_another_process_are_not_ours(self):
+        tcp = self.tcp()
+        server = self.activated(tcp, pid='1')
+        self.assertNotIn(':%d ' % tcp.getsockname()[1], server.ready_line)
+
+    def failing(self, text, *sockets, status=1, **kwargs):
+        server = self.activated(*sockets, ready=False, **kwargs)
+        self.assertEqual(server.wait(), status, server.stderr())
+        self.assertIn(text, server.stderr())
+
+    def test_what_is_passed_wrongly_is_said(self):
+        self.failing('authentication is not set up', self.tcp('0.0.0.0'))
+        self.failing('not a stream socket that listens', socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self.failing('not a stream socket that listens', socket.socket())
+        self.failing('not two of a kind', self.tcp(), self.tcp())
+        self.failing('descriptor 4 is not open', self.tcp(), count=2, status=2)
+        self.failing('LISTEN_FDS must be', self.tcp(), count=9, status=2)
 
 
 class Logging(Operated):
