@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a fresh Debian 12 machine lacks for building and testing pgcell.  Non-interactive; as root or through sudo.
 # Everything comes from Debian's own archive.  Does nothing when all packages are there.
+#
+# usage: deps.sh [build]    build: only what making the programs takes, without their tests
 set -euo pipefail
 
 packages=(
@@ -10,12 +12,18 @@ packages=(
     bison flex perl gcc bzip2 xz-utils dpkg-dev ca-certificates debian-archive-keyring
     # the host's libraries
     libuv1-dev libmicrohttpd-dev pkg-config
-    # tests
-    libcmocka-dev python3 python3-prometheus-client mandoc procps chromium
+    # what the build runs
+    python3
+)
+tests=(
+    libcmocka-dev python3-prometheus-client mandoc systemd procps chromium
 )
 
-# npm brings the JavaScript engines that tests run in; it needs any of them to run itself
-command -v npm >/dev/null && command -v node >/dev/null || packages+=(nodejs npm)
+if [ "${1:-}" != build ]; then
+    packages+=("${tests[@]}")
+    # npm brings the JavaScript engines that tests run in; it needs any of them to run itself
+    command -v npm >/dev/null && command -v node >/dev/null || packages+=(nodejs npm)
+fi
 
 say() { printf 'pgcell: %s\n' "$*" >&2; }
 
