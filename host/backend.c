@@ -5,6 +5,8 @@
 #include <search.h>
 #include <stdlib.h>
 
+#include "tally.h"
+
 static int compare_cookie(const void *a, const void *b)
 {
 	uint64_t left = ((const struct backend *)a)->cookie;
@@ -61,8 +63,10 @@ struct backend *backend_add(struct backend_table *table, enum session_kind kind,
 		return NULL;
 	}
 	LIST_INSERT_HEAD(&cell->backends, backend, cell_link);
+	table->count++;
 	if (kind == SESSION_CLIENT) {
 		backend->slot = cell_slot_take(cell);
+		backend->tally = tally_take();
 		table->client_count++;
 	}
 	return backend;
@@ -80,11 +84,33 @@ void backend_remove(struct backend_table *table, struct backend *backend)
 		tdelete(backend, &table->by_pid, compare_pid);
 	tdelete(backend, &table->by_cookie, compare_cookie);
 	LIST_REMOVE(backend, cell_link);
+	table->count--;
 	if (backend->slot != 0) {
 		cell_slot_give_back(backend->cell, backend->slot);
 		table->client_count--;
+		tally_give_back(backend->tally);
 	}
 	backend_free(backend);
+}
+
+struct visitor {
+	void (*visit)(struct backend *backend, void *data);
+	void *data;
+};
+
+static void visit_node(const void *node, VISIT order, void *closure)
+{
+	const struct visitor *visitor = closure;
+
+	if (order == postorder || order == leaf)
+		visitor->visit(*(struct backend *const *)node, visitor->data);
+}
+
+void backend_each(const struct backend_table *table, void (*visit)(struct backend *backend, void *data), void *data)
+{
+	struct visitor visitor = {visit, data};
+
+	twalk_r(table->by_cookie, visit_node, &visitor);
 }
 
 struct backend *backend_find_cookie(const struct backend_table *table, uint64_t cookie)

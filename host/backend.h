@@ -7,6 +7,7 @@
 #ifndef PGCELL_BACKEND_H
 #define PGCELL_BACKEND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -21,6 +22,9 @@ struct backend {
 	enum session_kind kind;
 	pid_t pid; /* 0 until STARTED */
 	uint32_t slot; /* 0: none */
+	uint32_t tally; /* the number of its page, TALLY_NONE without a client */
+	uint64_t accepted_ns; /* uv_hrtime() when its client came, 0 without one */
+	bool is_ready_observed; /* the time to its first query is in the metrics */
 	struct cell *cell;
 	struct conn *conn; /* until STARTED or FAILED; NULL without a client */
 	struct copy *copy; /* of kind COPY: owned */
@@ -30,6 +34,7 @@ struct backend {
 struct backend_table {
 	void *by_cookie, *by_pid; /* tsearch(3) trees */
 	uint64_t next_cookie;
+	size_t count;
 	size_t client_count; /* of kind SESSION_CLIENT */
 };
 
@@ -47,6 +52,8 @@ int backend_set_pid(struct backend_table *table, struct backend *backend, pid_t 
 	__attribute__((warn_unused_result));
 
 void backend_remove(struct backend_table *table, struct backend *backend);
+
+void backend_each(const struct backend_table *table, void (*visit)(struct backend *backend, void *data), void *data);
 
 struct backend *backend_find_cookie(const struct backend_table *table, uint64_t cookie);
 struct backend *backend_find_pid(const struct backend_table *table, pid_t pid);

@@ -120,6 +120,26 @@ void cell_remove(struct cell_table *table, struct cell *cell)
 	cell_free(cell);
 }
 
+struct visitor {
+	void (*visit)(struct cell *cell, void *data);
+	void *data;
+};
+
+static void visit_node(const void *node, VISIT order, void *closure)
+{
+	const struct visitor *visitor = closure;
+
+	if (order == postorder || order == leaf)
+		visitor->visit(*(struct cell *const *)node, visitor->data);
+}
+
+void cell_each(const struct cell_table *table, void (*visit)(struct cell *cell, void *data), void *data)
+{
+	struct visitor visitor = {visit, data};
+
+	twalk_r(table->by_name, visit_node, &visitor);
+}
+
 const char *cell_state_name(enum cell_state state)
 {
 	return states[state].name;

@@ -38,6 +38,7 @@ static void refuse(struct conn *conn, const char *sqlstate, const char *message,
 
 	if (len == 0)
 		BUG("the error \"%s\" is too long", message);
+	conn->owner->on_refuse(conn, sqlstate);
 	log_info(NULL, 0, "refused: %s", message);
 	/* What does not fit into a fresh socket's buffer was not wanted anyway. */
 	if (send(conn->fd, packet, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)

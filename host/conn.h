@@ -34,6 +34,7 @@ struct conn_owner {
 	void (*on_gone)(struct conn *conn);
 	void (*on_timeout)(struct conn *conn);
 	void (*on_free)(struct conn *conn);
+	void (*on_refuse)(struct conn *conn, const char *sqlstate); /* an error is on its way out; conn_free() follows */
 };
 
 enum conn_state { CONN_READING, CONN_WAITING, CONN_PARKED, CONN_CLOSED };
@@ -55,6 +56,7 @@ struct conn {
 
 	/* the owner's: */
 	void *owner_data;
+	uint64_t accepted_ns; /* uv_hrtime() */
 	struct cell *cell; /* whose queue it stands in, or NULL */
 	TAILQ_ENTRY(conn) cell_link;
 	TAILQ_ENTRY(conn) all_link;

@@ -10,17 +10,22 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "../guest/port/layout.h"
 #include "guest.h"
 #include "image.h"
+#include "log.h"
 #include "runtime.h"
 #include "sandbox.h"
 #include "session.h"
 #include "transport.h"
 
+#define LOG_CHUNK_BYTES LOG_JSON_MAX
+
 static wasi_ctx wasi;
+static const char *cell_name; /* the session's, NULL before it */
 static struct image image;
 
 /* as in guest/cell/cell.h */
@@ -80,7 +85,7 @@ static void on_trap(const char *what)
 	int text_len = snprintf(text, sizeof text, "session ended: %s", what);
 	int len = 5;
 
-	dprintf(STDERR_FILENO, "pgcell: error session=%d guest trap: %s\n", (int)getpid(), what);
+	log_error(cell_name, getpid(), "guest trap: %s", what);
 	if (transport_client_fd() < 0 || text_len <= 0)
 		return;
 	len += snprintf(packet + len, sizeof packet - (size_t)len, "SFATAL%cVFATAL%cCXX000%cM%s%c%c", 0, 0, 0, text, 0, 0);
@@ -142,9 +147,27 @@ static int reset_shared_memory(int cell_fd)
 	return image_write_cluster(&image, IMAGE_CLUSTER_CRASHED, cell_fd);
 }
 
+/* PostgreSQL's log: a message is one write. */
+static ssize_t on_guest_stderr(const struct iovec *iovs, uint32_t count)
+{
+	char text[LOG_CHUNK_BYTES];
+	size_t kept = 0, total = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		size_t room = sizeof text - kept;
+		size_t n = iovs[i].iov_len < room ? iovs[i].iov_len : room;
+
+		memcpy(text + kept, iovs[i].iov_base, n);
+		kept += n;
+		total += iovs[i].iov_len;
+	}
+	log_postgres(cell_name, getpid(), text, kept);
+	return (ssize_t)total;
+}
+
 static _Noreturn void end_unstarted(int error)
 {
-	dprintf(STDERR_FILENO, "pgcell: error session=%d can't start: %s\n", (int)getpid(), strerror(-error));
+	log_error(cell_name, getpid(), "can't start: %s", strerror(-error));
 	_exit(3);
 }
 
@@ -187,6 +210,9 @@ void session_main(const struct session_args *args)
 {
 	int rc = 0;
 
+	cell_name = args->cell_name;
+	if (log_is_json())
+		wasi_stderr_hook = on_guest_stderr;
 	if (args->kind == SESSION_RECOVER)
 		rc = reset_shared_memory(args->cell_fd);
 	if (rc == 0)

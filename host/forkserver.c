@@ -179,6 +179,13 @@ int forkserver_start(struct forkserver *fs, const char *image_path, char *err, s
 	return -1;
 }
 
+bool forkserver_is_alive(const struct forkserver *fs)
+{
+	siginfo_t end = {.si_pid = 0};
+
+	return fs->pid > 0 && waitid(P_PID, (id_t)fs->pid, &end, WEXITED | WNOHANG | WNOWAIT) == 0 && end.si_pid == 0;
+}
+
 void forkserver_stop(struct forkserver *fs, bool is_immediate)
 {
 	struct unsent *first;

@@ -38,6 +38,11 @@ enum order_type {
 	ORDER_START = 1,
 	/* for the session `cookie`: SIGQUIT, as PostgreSQL ends who shares memory with one that crashed (session.h); SIGTERM; SIGCONT */
 	ORDER_SIGNAL,
+	/*
+	 * SIGTERM for each session when it is idle (tally.h), and now for those without a client; SIGKILL after the grace time for those
+	 * that were told now. Nothing starts any more. ORDER_STOP follows.
+	 */
+	ORDER_DRAIN,
 	ORDER_STOP, /* SIGTERM for all, SIGKILL after the grace time, then exit */
 };
 
@@ -55,7 +60,9 @@ struct order {
 	uint32_t slot;
 	uint32_t flags;
 	uint32_t preread_len; /* bytes */
+	uint32_t tally; /* number of the session's page, TALLY_NONE without a client */
 	uint64_t memory_limit_bytes;
+	char cell_name[WIRE_CELL_NAME_MAX + 1]; /* for the log */
 	int64_t cell_created_us;
 	uint64_t cell_id; /* sessions may signal those with the same one */
 	uint16_t peer_family;
@@ -96,6 +103,8 @@ bool forkserver_has_unsent(const struct forkserver *fs);
 
 /* 1: a report; 0: nothing now; -1: the fork server is gone or talks nonsense. */
 int forkserver_receive(struct forkserver *fs, struct report *report) __attribute__((warn_unused_result));
+
+bool forkserver_is_alive(const struct forkserver *fs);
 
 /* Closes the socket and waits for the fork server's end; kills it outright if is_immediate. */
 void forkserver_stop(struct forkserver *fs, bool is_immediate);

@@ -25,6 +25,7 @@
 #include "peers.h"
 #include "sandbox.h"
 #include "session.h"
+#include "tally.h"
 
 #define REQUESTS_PER_TURN 16 /* of sessions that want to signal others; then orders and deaths get their turn */
 
@@ -33,6 +34,8 @@ struct child {
 	uint64_t cookie;
 	uint64_t cell_id;
 	int peers_fd; /* our end; -1: closed, because of what came from it */
+	uint32_t tally;
+	bool was_told; /* to end, by drain() */
 	LIST_ENTRY(child) link;
 };
 
@@ -43,8 +46,9 @@ static int sessions_fd_start; /* descriptors below are the engine's and stay ope
 static pid_t own_pid;
 static void *children_by_pid; /* tsearch(3) tree of struct child */
 static LIST_HEAD(, child) children = LIST_HEAD_INITIALIZER(children);
+static bool is_draining;
 static bool is_stopping;
-static int64_t kill_at_ms; /* while stopping */
+static int64_t kill_at_ms; /* while stopping: all; while draining: those that were told to end, 0 once that is done */
 
 /* Static because it is big, and so that a session can go on pointing at its preread bytes. */
 static struct order order;
@@ -125,7 +129,7 @@ static void child_free(struct child *child)
 }
 
 /* With the session's end of its pair in *session_end, to be closed. Returns NULL with errno set. */
-static struct child *child_new(uint64_t cookie, uint64_t cell_id, int *session_end)
+static struct child *child_new(uint64_t cookie, uint32_t tally, uint64_t cell_id, int *session_end)
 {
 	struct child *child = calloc(1, sizeof(*child));
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = child};
@@ -137,7 +141,7 @@ static struct child *child_new(uint64_t cookie, uint64_t cell_id, int *session_e
 		free(child);
 		return NULL;
 	}
-	*child = (struct child){.cookie = cookie, .cell_id = cell_id, .peers_fd = pair[0]};
+	*child = (struct child){.cookie = cookie, .tally = tally, .cell_id = cell_id, .peers_fd = pair[0]};
 	*session_end = pair[1];
 	if (epoll_ctl(peers_epoll_fd, EPOLL_CTL_ADD, pair[0], &event) != 0) {
 		child_free(child);
@@ -258,6 +262,8 @@ static _Noreturn void become_session(int client_fd, int cell_fd, int peers_fd)
 	close(peers_epoll_fd);
 	sandbox_close_others(sessions_fd_start, (int[]){client_fd, cell_fd, peers_fd}, 3);
 	reset_signals();
+	if (tally_begin(order.tally) != 0)
+		_exit(1);
 
 	args = (struct session_args){
 		.kind = (int)order.kind,
@@ -265,6 +271,7 @@ static _Noreturn void become_session(int client_fd, int cell_fd, int peers_fd)
 		.cell_fd = cell_fd,
 		.peers_fd = peers_fd,
 		.slot = order.slot,
+		.cell_name = order.cell_name,
 		.memory_limit_bytes = order.memory_limit_bytes,
 		.cell_created_us = order.cell_created_us,
 		.preread = order.preread,
@@ -297,12 +304,12 @@ static void start(const int fds[2], size_t fd_count)
 	}
 	client_fd = has_two_fds ? fds[0] : -1;
 	cell_fd = fds[fd_count - 1];
-	if (is_stopping)
+	if (is_draining || is_stopping)
 		rc = -ESHUTDOWN;
 	if (rc == 0 && (order.flags & ORDER_FRESH_CELL) != 0)
 		rc = engine_populate(cell_fd);
 	if (rc == 0) {
-		child = child_new(order.cookie, order.cell_id, &peers_fd);
+		child = child_new(order.cookie, order.tally, order.cell_id, &peers_fd);
 		if (child == NULL)
 			rc = -errno;
 	}
@@ -341,6 +348,25 @@ static void signal_one(uint64_t cookie, int signal_number)
 	}
 }
 
+/* A session that becomes idle after it was looked at finds must_end itself. */
+static void drain(void)
+{
+	struct child *child;
+
+	is_draining = true;
+	kill_at_ms = now_ms() + FORKSERVER_STOP_GRACE_MS;
+	LIST_FOREACH (child, &children, link) {
+		struct tally *tally = tally_at(child->tally);
+
+		if (tally != NULL)
+			atomic_store(&tally->must_end, 1);
+		if (tally == NULL || atomic_load(&tally->is_idle)) {
+			child->was_told = true;
+			kill(child->pid, SIGTERM);
+		}
+	}
+}
+
 /* Receives into `order`. Ends the process when there is nobody to obey any more. */
 static void obey(void)
 {
@@ -369,12 +395,16 @@ static void obey(void)
 	    order.preread_len > sizeof(order.preread))
 		BUG("order of %zd bytes, version %u", len, order.version);
 
+	order.cell_name[sizeof(order.cell_name) - 1] = '\0';
 	switch (order.type) {
 	case ORDER_START:
 		start(fds, fd_count);
 		break;
 	case ORDER_SIGNAL:
 		signal_one(order.cookie, order.signal_number);
+		break;
+	case ORDER_DRAIN:
+		drain();
 		break;
 	case ORDER_STOP:
 		is_stopping = true;
@@ -392,13 +422,22 @@ static void obey(void)
 static int stop_timeout_ms(void)
 {
 	int64_t left_ms = kill_at_ms - now_ms();
+	struct child *child;
 
-	if (!is_stopping)
+	if ((!is_stopping && !is_draining) || kill_at_ms == 0)
 		return -1;
 	if (left_ms > 0)
 		return (int)left_ms;
-	signal_all(SIGKILL);
-	return 100;
+	if (is_stopping) {
+		signal_all(SIGKILL);
+		return 100;
+	}
+	kill_at_ms = 0;
+	LIST_FOREACH (child, &children, link) {
+		if (child->was_told)
+			kill(child->pid, SIGKILL);
+	}
+	return -1;
 }
 
 static void detach_from_surroundings(pid_t supervisor)

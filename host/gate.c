@@ -44,8 +44,10 @@ static void shed_client(struct gate *gate)
 	if (gate->spare_fd >= 0)
 		close(gate->spare_fd);
 	fd = accept4(gate->listener.fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
+	if (fd >= 0) {
+		gate->shed_count++;
 		gate_turn_away(fd);
+	}
 	gate->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 

@@ -9,6 +9,7 @@
 #define PGCELL_GATE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <uv.h>
 
@@ -22,6 +23,7 @@ struct gate {
 	uv_poll_t poll;
 	bool is_watched;
 	bool has_run_out_of_fds; /* said so already */
+	uint64_t shed_count; /* clients that were turned away for it, with SQLSTATE 53300 */
 	int spare_fd; /* given up to accept and drop a client when descriptors run out */
 	gate_accept_fn *on_accept;
 	void *data;

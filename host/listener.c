@@ -2,11 +2,13 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -227,6 +229,65 @@ int listener_open_path(struct listener *listener, const char *path, char *err, s
 			    dir);
 	snprintf(listener->name, sizeof(listener->name), "%s", path);
 	rc = open_unix(listener, SOCK_STREAM, err, err_len);
+	if (rc != 0)
+		listener_close(listener);
+	return rc;
+}
+
+/* The number at the end of ".s.PGSQL.5432", or `otherwise`. */
+static int64_t port_in(const char *path, int64_t otherwise)
+{
+	static const char mark[] = "/.s.PGSQL.";
+	const char *at = strstr(path, mark);
+	char *end;
+	long port;
+
+	if (at == NULL)
+		return otherwise;
+	port = strtol(at + sizeof(mark) - 1, &end, 10);
+	return *end == '\0' && end != at + sizeof(mark) - 1 && port >= 0 && port <= 65535 ? port : otherwise;
+}
+
+int listener_adopt(struct listener *listener, int fd, int64_t port, char *err, size_t err_len)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_un un;
+		struct sockaddr_storage storage;
+	} bound = {.un = {.sun_family = AF_UNSPEC}};
+	socklen_t bound_len = sizeof(bound) - 1; /* a path is then always terminated */
+	int type = 0, is_listening = 0;
+	socklen_t len = sizeof(int);
+	int rc = -1;
+
+	*listener = (struct listener)LISTENER_CLOSED;
+	listener->fd = fd;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) != 0 || !is_listening ||
+	    getsockname(fd, &bound.any, &bound_len) != 0) {
+		fail(err, err_len, "descriptor %d, which was passed, is not a stream socket that listens", fd);
+		goto cleanup;
+	}
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) {
+		fail(err, err_len, "descriptor %d, which was passed: %s", fd, strerror(errno));
+		goto cleanup;
+	}
+	if (bound.any.sa_family == AF_UNIX) {
+		snprintf(listener->name, sizeof(listener->name), "%s",
+			 bound.un.sun_path[0] != '\0' ? bound.un.sun_path : "a socket without a file");
+		listener->port = port_in(listener->name, port);
+		rc = 0;
+	} else if (!is_loopback(&bound.any)) {
+		fail(err, err_len,
+		     "will not listen on descriptor %d, which was passed: authentication is not set up, and other machines "
+		     "could connect",
+		     fd);
+	} else if (describe_tcp(listener) != 0) {
+		fail(err, err_len, "cannot tell the address of descriptor %d, which was passed", fd);
+	} else {
+		rc = 0;
+	}
+cleanup:
 	if (rc != 0)
 		listener_close(listener);
 	return rc;

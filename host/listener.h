@@ -46,6 +46,13 @@ int listener_open_unix(struct listener *listener, const char *dir, enum listener
 int listener_open_path(struct listener *listener, const char *path, char *err, size_t err_len)
 	__attribute__((warn_unused_result));
 
+/*
+ * A socket that listens already, as systemd passes it; taken in every case. TCP or Unix; the same addresses are refused. `port` names a
+ * Unix socket whose file has another name than PostgreSQL's. The file stays when the listener closes.
+ */
+int listener_adopt(struct listener *listener, int fd, int64_t port, char *err, size_t err_len)
+	__attribute__((warn_unused_result));
+
 void listener_close(struct listener *listener);
 
 #endif

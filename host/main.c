@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,14 +9,13 @@
 #include "exec.h"
 #include "image_cmd.h"
 #include "log.h"
+#include "manual.h"
 #include "options.h"
 #include "port.h"
 #include "run.h"
 #include "serve.h"
-
-#ifndef PGCELL_VERSION
-#define PGCELL_VERSION "0.1.0"
-#endif
+#include "supervisor.h"
+#include "version.h"
 
 #define EXIT_USAGE 2
 
@@ -29,10 +29,15 @@ static int run_with_options(int (*run)(const struct config *), int argc, char **
 	switch (options_parse(&config, argc, argv, err, sizeof(err))) {
 	case OPTIONS_RUN:
 		log_set_verbose(config.is_verbose);
+		log_set_json(config.log_format == LOG_FORMAT_JSON);
 		status = run(&config);
 		break;
 	case OPTIONS_HELP:
 		options_print_help(argv[0], stdout);
+		status = 0;
+		break;
+	case OPTIONS_SAMPLE:
+		options_print_sample(argv[0], stdout);
 		status = 0;
 		break;
 	case OPTIONS_ERROR:
@@ -68,6 +73,8 @@ static int cmd_cell(int argc, char **argv)
 	return run_with_options(cell_cmd, argc, argv);
 }
 
+static int cmd_man(int argc, char **argv);
+
 /* argv[0] of a command is its own name. */
 static const struct {
 	const char *name;
@@ -80,9 +87,25 @@ static const struct {
 	{"exec", cmd_exec, "run SQL without a server"},
 	{"cell", cmd_cell, "list, create, clone, drop, save and restore cells of a running server"},
 	{"image", cmd_image, "make or check an image"},
+	{"man", cmd_man, "print the manual page, for man -l -"},
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static int cmd_man(int argc, char **argv)
+{
+	if (argc > 1) {
+		bool wants_help = argc == 2 && strcmp(argv[1], "--help") == 0;
+
+		fprintf(wants_help ? stdout : stderr, "usage: pgcell man  the manual page, in mdoc: pgcell man | man -l -\n");
+		return wants_help ? 0 : EXIT_USAGE;
+	}
+	manual_begin(stdout);
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		manual_command(stdout, commands[i].name, commands[i].help);
+	manual_end(stdout);
+	return 0;
+}
 
 static void print_help(FILE *out)
 {

@@ -1,9 +1,11 @@
 #include "serve.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "leash.h"
 #include "log.h"
+#include "sd.h"
 #include "supervisor.h"
 
 struct serve {
@@ -45,7 +47,12 @@ int serve_main(const struct config *config)
 {
 	static struct serve serve;
 	struct supervisor_hooks hooks = {.on_ready = NULL};
+	char err[512];
 
+	if (sd_begin(err, sizeof(err)) != 0) {
+		fprintf(stderr, "pgcell serve: %s\n", err);
+		return 2;
+	}
 	if (config->exits_with_stdin) {
 		leash_init(&serve.leash);
 		hooks = (struct supervisor_hooks){.on_ready = on_ready, .on_finish = on_finish, .data = &serve};

@@ -49,6 +49,7 @@ struct session_args {
 	int cell_fd; /* memfd of the cell's CLUSTER segment, populated */
 	int peers_fd; /* to signal other sessions of the cell by (peers.h); -1: there are none */
 	uint32_t slot; /* 1..sessions-per-cell, free for reuse at the session's end; 0 for others than CLIENT */
+	const char *cell_name; /* for the log */
 	uint64_t memory_limit_bytes; /* for this session */
 	int64_t cell_created_us; /* microseconds since 1970-01-01 UTC */
 	struct sockaddr_storage peer; /* AF_INET, AF_INET6, or AF_UNIX without a path */

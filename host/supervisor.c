@@ -7,18 +7,28 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "log.h"
+#include "operations.h"
+#include "runtime.h"
 #include "sandbox.h"
+#include "sd.h"
 #include "supervisor_internal.h"
+#include "tally.h"
 
 #define CONNS_EXTRA 64 /* connections without a session, beyond max-sessions: cancel requests must get through */
 #define CANCELS_PER_CELL_MAX 16 /* running at a time; clients need no password for these */
 #define RECOVERIES_KILLED_MAX 10 /* in a row, by the machine's OOM killer, say: then recovery itself is at fault */
+#define MEMORY_SAMPLE_CELLS 10000 /* whose memory a scrape looks at, the first by name: a system call each */
 #define STOP_TIMEOUT_MS (FORKSERVER_STOP_GRACE_MS + 2000)
 
+static const int signal_numbers[SIGNAL_COUNT] = {SIGINT, SIGTERM, SIGHUP};
+
+static void stop(struct supervisor *sv);
 static void finish(struct supervisor *sv);
 
 /* ---- orders to the fork server ---- */
@@ -85,10 +95,12 @@ static int start_backend(struct supervisor *sv, enum session_kind kind, struct c
 	order.cookie = backend->cookie;
 	order.kind = kind;
 	order.slot = backend->slot;
+	order.tally = backend->tally;
 	order.flags = cell->state == CELL_NEW ? ORDER_FRESH_CELL : 0;
 	order.memory_limit_bytes = (uint64_t)sv->config->session_memory_mib << 20;
 	order.cell_created_us = cell->created_us;
 	order.cell_id = cell->id;
+	snprintf(order.cell_name, sizeof(order.cell_name), "%s", cell->name);
 	if (conn != NULL) {
 		pack_peer(&order, &conn->peer);
 		pack_preread(&order, conn);
@@ -101,6 +113,7 @@ static int start_backend(struct supervisor *sv, enum session_kind kind, struct c
 	if (conn != NULL) {
 		conn_park(conn);
 		backend->conn = conn;
+		backend->accepted_ns = conn->accepted_ns;
 	}
 	if (cell->state == CELL_NEW)
 		cell_become(cell, CELL_POPULATING);
@@ -248,6 +261,10 @@ static void on_started(struct supervisor *sv, struct backend *backend, pid_t pid
 	if (backend_set_pid(&sv->backends, backend, pid) != 0)
 		log_warn(cell->name, pid, "cannot be cancelled: out of memory");
 	log_info(cell->name, pid, "started");
+	if (backend->kind == SESSION_CLIENT) {
+		sv->ops.metrics.starts_ok++;
+		metrics_observe(&sv->ops.metrics.start, uv_hrtime() - backend->accepted_ns);
+	}
 	if (backend->conn != NULL) {
 		struct conn *conn = backend->conn;
 
@@ -277,6 +294,7 @@ static void on_failed(struct supervisor *sv, struct backend *backend, int error)
 		keeper_copy_ended(sv, backend, -1);
 		return;
 	}
+	sv->ops.metrics.starts_failed += kind == SESSION_CLIENT;
 	backend_remove(&sv->backends, backend);
 	if (kind == SESSION_RECOVER) {
 		recovery_not_started(cell);
@@ -301,6 +319,53 @@ static void on_failed(struct supervisor *sv, struct backend *backend, int error)
 	supervisor_advance(sv, cell);
 }
 
+static enum metrics_end end_of(int wait_status)
+{
+	if (WIFSIGNALED(wait_status))
+		return METRICS_END_SIGNAL;
+	switch (WEXITSTATUS(wait_status)) {
+	case 0:
+		return METRICS_END_OK;
+	case 1:
+		return METRICS_END_FATAL;
+	case RUNTIME_EXIT_TRAP:
+		return METRICS_END_TRAP;
+	default:
+		return METRICS_END_OTHER;
+	}
+}
+
+/* Once it is known. The page is the session's: it may say anything. */
+static void observe_ready(struct metrics *metrics, struct backend *backend, const struct tally *tally)
+{
+	uint64_t ready_ns = *(const volatile uint64_t *)&tally->ready_ns;
+
+	if (backend->is_ready_observed || ready_ns == 0)
+		return;
+	backend->is_ready_observed = true;
+	if (ready_ns >= backend->accepted_ns && ready_ns <= uv_hrtime())
+		metrics_observe(&metrics->ready, ready_ns - backend->accepted_ns);
+}
+
+/* What is left to say of a process that has ended. */
+static void count_end(struct metrics *metrics, struct backend *backend, int wait_status)
+{
+	const struct tally *tally = tally_at(backend->tally);
+	bool is_success = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
+
+	metrics->ends[end_of(wait_status)]++;
+	if (backend->kind == SESSION_RECOVER)
+		is_success ? metrics->recoveries_ok++ : metrics->recoveries_failed++;
+	if (backend->kind == SESSION_VACUUM_WORKER)
+		is_success ? metrics->autovacuums_ok++ : metrics->autovacuums_failed++;
+	if (tally == NULL)
+		return;
+	observe_ready(metrics, backend, tally);
+	metrics->bytes_in += tally->bytes_in;
+	metrics->bytes_out += tally->bytes_out;
+	metrics_count_errors(&metrics->errors, tally);
+}
+
 static void on_ended(struct supervisor *sv, struct backend *backend, int wait_status)
 {
 	struct cell *cell = backend->cell;
@@ -316,12 +381,15 @@ static void on_ended(struct supervisor *sv, struct backend *backend, int wait_st
 		keeper_copy_ended(sv, backend, WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
 		return;
 	}
+	count_end(&sv->ops.metrics, backend, wait_status);
 	backend_remove(&sv->backends, backend);
-	if (sv->is_stopping)
+	if (sv->is_stopping && !sv->is_draining)
 		return;
 	if (kind == SESSION_CLIENT)
 		cell->idle_since_ms = uv_now(&sv->loop);
-	if (kind == SESSION_RECOVER) {
+	if (sv->is_draining && kind != SESSION_CLIENT) {
+		/* they were told to end, and their cells end as well */
+	} else if (kind == SESSION_RECOVER) {
 		if (is_success) {
 			log_warn(cell->name, pid, "recovered");
 			cell->recoveries_killed = 0;
@@ -342,6 +410,8 @@ static void on_ended(struct supervisor *sv, struct backend *backend, int wait_st
 			kill_backends(sv, cell);
 		}
 	}
+	if (sv->is_draining)
+		return;
 	if (is_vacuum(kind))
 		vacuum_ended(&sv->vacuum, cell, kind, is_success);
 	supervisor_advance(sv, cell);
@@ -366,6 +436,8 @@ static void on_report(struct supervisor *sv, const struct report *report)
 	default:
 		BUG("report of type %u", report->type);
 	}
+	if (sv->is_draining && sv->backends.count == 0)
+		stop(sv);
 }
 
 /* Whatever is there. 0, or -1 when there will be no more. */
@@ -443,6 +515,10 @@ static void on_conn_packet(struct conn *conn)
 	struct supervisor *sv = conn->owner_data;
 	struct cell *cell;
 
+	if (sv->is_stopping) {
+		refuse_shutdown(conn);
+		return;
+	}
 	if (conn->startup.cancel_key != NULL) {
 		cancel(sv, conn);
 		return;
@@ -513,11 +589,19 @@ static void on_conn_free(struct conn *conn)
 	sv->conn_count--;
 }
 
+static void on_conn_refuse(struct conn *conn, const char *sqlstate)
+{
+	struct supervisor *sv = conn->owner_data;
+
+	metrics_count_code(&sv->ops.metrics.refused, sqlstate, 1);
+}
+
 static const struct conn_owner conn_owner = {
 	.on_packet = on_conn_packet,
 	.on_gone = on_conn_gone,
 	.on_timeout = on_conn_timeout,
 	.on_free = on_conn_free,
+	.on_refuse = on_conn_refuse,
 };
 
 /* Takes fd. */
@@ -527,6 +611,7 @@ static void on_accept(void *data, int fd, const struct sockaddr_storage *peer)
 	struct conn *conn;
 
 	if (sv->conn_count >= (size_t)sv->config->max_sessions + CONNS_EXTRA) {
+		metrics_count_code(&sv->ops.metrics.refused, "53300", 1);
 		gate_turn_away(fd);
 		return;
 	}
@@ -535,8 +620,90 @@ static void on_accept(void *data, int fd, const struct sockaddr_storage *peer)
 		log_error(NULL, 0, "out of memory for a connection");
 		return;
 	}
+	conn->accepted_ns = uv_hrtime();
 	TAILQ_INSERT_TAIL(&sv->conns, conn, all_link);
 	sv->conn_count++;
+}
+
+/* ---- what operators ask ---- */
+
+struct sampling {
+	struct metrics *metrics;
+	struct metrics_now *now;
+	unsigned cells_looked_at;
+};
+
+static void sample_cell(struct cell *cell, void *data)
+{
+	struct sampling *sampling = data;
+	struct stat info;
+
+	sampling->now->cells[cell->state]++;
+	if (sampling->cells_looked_at++ < MEMORY_SAMPLE_CELLS && fstat(cell->fd, &info) == 0)
+		sampling->now->cells_memory_bytes += (uint64_t)info.st_blocks * 512;
+}
+
+static void sample_backend(struct backend *backend, void *data)
+{
+	struct sampling *sampling = data;
+	const struct tally *tally = tally_at(backend->tally);
+
+	if (tally == NULL)
+		return;
+	observe_ready(sampling->metrics, backend, tally);
+	sampling->now->bytes_in += tally->bytes_in;
+	sampling->now->bytes_out += tally->bytes_out;
+	metrics_count_errors(&sampling->now->errors, tally);
+}
+
+/* Resident; 0 when it cannot be told. */
+static uint64_t process_memory_bytes(pid_t pid)
+{
+	unsigned long long pages = 0;
+	char path[64];
+	FILE *in;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	in = fopen(path, "re");
+	if (in == NULL)
+		return 0;
+	if (fscanf(in, "%*u %llu", &pages) != 1)
+		pages = 0;
+	fclose(in);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void sample(struct metrics_now *now, void *data)
+{
+	struct supervisor *sv = data;
+	struct sampling sampling = {&sv->ops.metrics, now, 0};
+
+	take_reports(sv);
+	now->sessions = sv->backends.client_count;
+	now->is_draining = sv->is_stopping;
+	for (int i = 0; i < LISTENER_COUNT; i++)
+		now->shed += sv->gates[i].shed_count;
+	cell_each(&sv->cells, sample_cell, &sampling);
+	backend_each(&sv->backends, sample_backend, &sampling);
+	now->supervisor_memory_bytes = process_memory_bytes(getpid());
+	now->fork_server_memory_bytes = process_memory_bytes(sv->fs.pid);
+}
+
+static const char *health(void *data)
+{
+	struct supervisor *sv = data;
+
+	return forkserver_is_alive(&sv->fs) ? NULL : "the fork server is gone";
+}
+
+static bool is_stopping(void *data)
+{
+	return ((struct supervisor *)data)->is_stopping;
+}
+
+static int connect_probe(void *data)
+{
+	return supervisor_connect(data);
 }
 
 /* ---- life and death of the program ---- */
@@ -563,11 +730,22 @@ static void finish(struct supervisor *sv)
 	while ((conn = TAILQ_FIRST(&sv->conns)) != NULL)
 		conn_free(conn);
 	uv_close((uv_handle_t *)&sv->fs_poll, NULL);
+	uv_close((uv_handle_t *)&sv->watchdog_timer, NULL);
+	uv_close((uv_handle_t *)&sv->drain_timer, NULL);
 	uv_close((uv_handle_t *)&sv->stop_timer, NULL);
 	vacuum_close(&sv->vacuum);
 	keeper_close(sv);
-	for (size_t i = 0; i < 2; i++)
+	operations_close(&sv->ops);
+	for (size_t i = 0; i < SIGNAL_COUNT; i++)
 		uv_close((uv_handle_t *)&sv->signals[i], NULL);
+}
+
+static void on_watchdog(uv_timer_t *timer)
+{
+	struct supervisor *sv = timer->data;
+
+	if (forkserver_is_alive(&sv->fs))
+		sd_notify("WATCHDOG=1");
 }
 
 static void finish_now(struct supervisor *sv)
@@ -583,7 +761,22 @@ static void on_stop_timeout(uv_timer_t *timer)
 	finish_now(timer->data);
 }
 
-/* Listeners close, waiting clients hear why, sessions are asked to end; the fork server's end is ours. */
+/* Nobody comes in any more, and who waits hears why. */
+static void shut_doors(struct supervisor *sv)
+{
+	struct conn *conn;
+	struct conn *next;
+
+	sv->is_stopping = true;
+	close_gates(sv);
+	for (conn = TAILQ_FIRST(&sv->conns); conn != NULL; conn = next) {
+		next = TAILQ_NEXT(conn, all_link);
+		if (conn->state == CONN_WAITING)
+			refuse_shutdown(conn);
+	}
+}
+
+/* Sessions are asked to end; the fork server's end is ours. */
 static void stop(struct supervisor *sv)
 {
 	static struct order order = {.type = ORDER_STOP};
@@ -591,13 +784,13 @@ static void stop(struct supervisor *sv)
 	struct conn *next;
 
 	log_info(NULL, 0, "stopping");
-	sv->is_stopping = true;
-	close_gates(sv);
+	sd_notify("STOPPING=1\nSTATUS=Ending sessions\nEXTEND_TIMEOUT_USEC=%d", 2 * STOP_TIMEOUT_MS * 1000);
+	sv->is_draining = false;
+	uv_timer_stop(&sv->drain_timer);
+	shut_doors(sv);
 	for (conn = TAILQ_FIRST(&sv->conns); conn != NULL; conn = next) {
 		next = TAILQ_NEXT(conn, all_link);
-		if (conn->state == CONN_WAITING)
-			refuse_shutdown(conn);
-		else if (conn->state == CONN_READING)
+		if (conn->state == CONN_READING)
 			conn_free(conn);
 	}
 	if (supervisor_send_order(sv, &order, -1, -1) != 0) {
@@ -607,29 +800,122 @@ static void stop(struct supervisor *sv)
 	uv_timer_start(&sv->stop_timer, on_stop_timeout, STOP_TIMEOUT_MS, 0);
 }
 
+static void on_drain_timeout(uv_timer_t *timer)
+{
+	log_warn(NULL, 0, "statements still run after the drain timeout: they are ended");
+	stop(timer->data);
+}
+
+/* As stop(), but statements that run may finish within the drain timeout; idle sessions end now. */
+static void drain(struct supervisor *sv)
+{
+	static struct order order = {.type = ORDER_DRAIN};
+
+	log_info(NULL, 0, "draining");
+	sd_notify("STOPPING=1\nSTATUS=Statements that run may finish\nEXTEND_TIMEOUT_USEC=%lld",
+		  (long long)(sv->config->drain_timeout_ms + 2 * STOP_TIMEOUT_MS) * 1000);
+	sv->is_draining = true;
+	shut_doors(sv);
+	if (sv->config->drain_timeout_ms == 0 || sv->backends.count == 0 || supervisor_send_order(sv, &order, -1, -1) != 0)
+		stop(sv);
+	else
+		uv_timer_start(&sv->drain_timer, on_drain_timeout, (uint64_t)sv->config->drain_timeout_ms, 0);
+}
+
+static void on_option_changed(const char *name, const char *value, void *data)
+{
+	(void)data;
+	if (value == NULL)
+		log_warn(NULL, 0, "parameter \"%s\" cannot be changed without restarting the server", name);
+	else
+		log_warn(NULL, 0, "parameter \"%s\" changed to \"%s\"", name, value);
+}
+
+/* What else is read from files belongs here as well: certificates, say. A reload that fails changes nothing. */
+static void reload(struct supervisor *sv)
+{
+	struct config next;
+	char err[512];
+
+	log_warn(NULL, 0, "received SIGHUP, reloading the configuration");
+	if (options_reload(&next, sv->config, on_option_changed, NULL, err, sizeof(err)) != 0) {
+		log_error(NULL, 0, "the configuration was not reloaded: %s", err);
+		sv->ops.metrics.reloads_failed++;
+		config_release(&next);
+		return;
+	}
+	config_release(&sv->reloaded);
+	sv->reloaded = next;
+	sv->config = &sv->reloaded;
+	log_set_verbose(sv->config->is_verbose);
+	sv->ops.metrics.reloads_ok++;
+}
+
 static void on_signal(uv_signal_t *handle, int signal_number)
 {
 	struct supervisor *sv = handle->data;
 
 	if (sv->hooks->on_signal != NULL && sv->hooks->on_signal(sv, signal_number, sv->hooks->data))
 		return;
-	if (sv->is_stopping)
+	if (signal_number == SIGHUP) {
+		if (sv->is_stopping)
+			return;
+		sd_notify_reloading();
+		reload(sv);
+		sd_notify("READY=1");
+	} else if (sv->is_stopping) {
 		finish_now(sv);
-	else
+	} else if (signal_number == SIGTERM) {
+		drain(sv);
+	} else {
 		stop(sv);
+	}
+}
+
+/*
+ * Sockets that systemd has opened: "metrics" is for HTTP, the others take the places of --listen and --socket-dir. *is_passed: there are
+ * any of those.
+ */
+static int adopt_sockets(struct supervisor *sv, bool *is_passed, char *err, size_t err_len)
+{
+	struct sd_socket passed;
+
+	while (sd_take_socket(&passed)) {
+		struct listener listener;
+		int which;
+
+		if (strcmp(passed.name, "metrics") == 0 && sv->ops.passed_fd < 0) {
+			sv->ops.passed_fd = passed.fd;
+			continue;
+		}
+		if (listener_adopt(&listener, passed.fd, sv->config->port, err, err_len) != 0)
+			return -1;
+		which = listener.host[0] != '\0' ? TCP : LOCAL;
+		if (sv->gates[which].listener.fd >= 0) {
+			listener_close(&listener);
+			snprintf(err, err_len, "one TCP and one Unix socket can be passed, not two of a kind");
+			return -1;
+		}
+		sv->gates[which].listener = listener;
+		*is_passed = true;
+	}
+	return 0;
 }
 
 static int open_gates(struct supervisor *sv, char *err, size_t err_len)
 {
 	const struct config *config = sv->config;
 	int64_t port = config->port;
+	bool is_passed = false;
 
-	if (config->listen_host != NULL) {
+	if (adopt_sockets(sv, &is_passed, err, err_len) != 0)
+		return -1;
+	if (!is_passed && config->listen_host != NULL) {
 		if (listener_open_tcp(&sv->gates[TCP].listener, config->listen_host, port, err, err_len) != 0)
 			return -1;
 		port = sv->gates[TCP].listener.port;
 	}
-	if (config->socket_dir != NULL &&
+	if (!is_passed && config->socket_dir != NULL &&
 	    listener_open_unix(&sv->gates[LOCAL].listener, config->socket_dir, LISTENER_CLIENTS, port, err, err_len) != 0)
 		return -1;
 	if (config->socket_dir != NULL && control_open(&sv->control, sv, config->socket_dir, port, err, err_len) != 0)
@@ -653,12 +939,16 @@ void supervisor_say_ready(const struct supervisor *sv)
 {
 	const struct listener *tcp = &sv->gates[TCP].listener;
 	const struct listener *local = &sv->gates[LOCAL].listener;
-	const char *host = tcp->fd >= 0 ? tcp->host : sv->config->socket_dir;
+	const char *host = tcp->fd >= 0 ? tcp->host : local->name; /* a socket's folder, for libpq */
+	const char *slash = tcp->fd >= 0 ? NULL : strrchr(host, '/');
+	int host_len = (int)(slash != NULL ? (size_t)(slash - host) : strlen(host));
 	int64_t port = tcp->fd >= 0 ? tcp->port : local->port;
 
 	printf("pgcell: ready on %s%s%s\n", tcp->fd >= 0 ? tcp->name : "", tcp->fd >= 0 && local->fd >= 0 ? " and " : "",
 	       local->fd >= 0 ? local->name : "");
-	printf("  psql -h %s -p %d -U postgres postgres\n", host, (int)port);
+	printf("  psql -h %.*s -p %d -U postgres postgres\n", host_len, host, (int)port);
+	if (operations_address(&sv->ops) != NULL)
+		printf("  curl http://%s/metrics\n", operations_address(&sv->ops));
 	fflush(stdout);
 }
 
@@ -675,7 +965,6 @@ static void raise_fd_limit(void)
 
 static int init_loop(struct supervisor *sv, char *err, size_t err_len)
 {
-	static const int signal_numbers[2] = {SIGINT, SIGTERM};
 	int rc = uv_poll_init(&sv->loop, &sv->fs_poll, sv->fs.fd);
 
 	if (rc != 0) {
@@ -684,12 +973,18 @@ static int init_loop(struct supervisor *sv, char *err, size_t err_len)
 	}
 	sv->fs_poll.data = sv;
 	uv_poll_start(&sv->fs_poll, UV_READABLE, on_fs_event);
+	uv_timer_init(&sv->loop, &sv->watchdog_timer);
+	sv->watchdog_timer.data = sv;
+	if (sd_watchdog_ms() > 0)
+		uv_timer_start(&sv->watchdog_timer, on_watchdog, sd_watchdog_ms(), sd_watchdog_ms());
+	uv_timer_init(&sv->loop, &sv->drain_timer);
+	sv->drain_timer.data = sv;
 	uv_timer_init(&sv->loop, &sv->stop_timer);
 	sv->stop_timer.data = sv;
 	if (vacuum_open(&sv->vacuum, &sv->loop, (uint64_t)sv->config->autovacuum_naptime_s, start_vacuum, sv) != 0)
 		BUG("no timer for autovacuum");
 	keeper_open(sv);
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < SIGNAL_COUNT; i++) {
 		uv_signal_init(&sv->loop, &sv->signals[i]);
 		sv->signals[i].data = sv;
 		uv_signal_start(&sv->signals[i], on_signal, signal_numbers[i]);
@@ -733,13 +1028,15 @@ bool supervisor_is_stopping(const struct supervisor *sv)
 void supervisor_stop(struct supervisor *sv, int exit_status)
 {
 	sv->exit_status = exit_status;
-	if (!sv->is_stopping)
+	if (!sv->is_stopping || sv->is_draining)
 		stop(sv);
 }
 
 int supervisor_run(const struct config *config, const struct supervisor_hooks *hooks)
 {
 	static struct supervisor supervisor;
+	static const struct operations_server server = {
+		.sample = sample, .health = health, .is_stopping = is_stopping, .connect = connect_probe, .data = &supervisor};
 	struct supervisor *sv = &supervisor;
 	char err[1024];
 	int rc;
@@ -749,6 +1046,7 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 		gate_init(&sv->gates[i], on_accept, sv);
 	control_init(&sv->control);
 	TAILQ_INIT(&sv->conns);
+	operations_init(&sv->ops);
 	cell_table_init(&sv->cells);
 	backend_table_init(&sv->backends);
 	signal(SIGPIPE, SIG_IGN);
@@ -756,6 +1054,11 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 	if (config->rest == NULL || config->rest[0] == NULL) /* no command that might want them */
 		sandbox_no_new_privs();
 
+	rc = tally_open((uint32_t)config->max_sessions);
+	if (rc != 0) {
+		fprintf(stderr, "pgcell %s: cannot count: %s\n", config->command, strerror(-rc));
+		return 1;
+	}
 	/* Before libuv, which may start threads: the fork server must be single-threaded. */
 	if (forkserver_start(&sv->fs, config->image_path, err, sizeof(err)) != 0) {
 		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
@@ -773,11 +1076,13 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 		return 1;
 	}
 
-	if (open_gates(sv, err, sizeof(err)) == 0) {
+	if (open_gates(sv, err, sizeof(err)) == 0 &&
+	    operations_open(&sv->ops, &sv->loop, config, &server, err, sizeof(err)) == 0) {
 		if (hooks->on_ready != NULL)
 			hooks->on_ready(sv, hooks->data);
 		else
 			supervisor_say_ready(sv);
+		sd_notify("READY=1\nSTATUS=Serving");
 	} else {
 		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
 		finish_now(sv);
@@ -787,6 +1092,7 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 	forkserver_stop(&sv->fs, sv->is_immediate);
 	backend_table_release(&sv->backends);
 	cell_table_release(&sv->cells);
+	config_release(&sv->reloaded);
 	rc = uv_loop_close(&sv->loop);
 	if (rc != 0)
 		BUG("the event loop is not empty: %s", uv_strerror(rc));

@@ -7,6 +7,8 @@
  * supervisor_run() forks the fork server, waits until the image is mapped, opens the listeners, calls on_ready() (without one: says so on
  * standard output) and returns the program's exit status when told to stop: 0 after SIGINT or SIGTERM, 1 after an
  * error (said on standard error) or a second signal. It leaves no process and no socket file behind.
+ *
+ * SIGINT ends sessions at once, SIGTERM lets running statements finish within the drain timeout first, SIGHUP reads the configuration again.
  */
 #ifndef PGCELL_SUPERVISOR_H
 #define PGCELL_SUPERVISOR_H
@@ -33,6 +35,7 @@ struct supervisor_hooks {
 int supervisor_run(const struct config *config, const struct supervisor_hooks *hooks) __attribute__((warn_unused_result));
 
 uv_loop_t *supervisor_loop(struct supervisor *sv);
+/* As it is now: another one after SIGHUP, so ask again in each turn of the loop. */
 const struct config *supervisor_config(const struct supervisor *sv);
 
 /* The port in use, also when any free one was asked for; the number in the socket file's name without TCP. */
@@ -49,7 +52,7 @@ bool supervisor_is_stopping(const struct supervisor *sv);
 /* What standard output hears if there is no on_ready(). */
 void supervisor_say_ready(const struct supervisor *sv);
 
-/* In good order, as after SIGTERM; what is under way has FORKSERVER_STOP_GRACE_MS. supervisor_run() returns exit_status. */
+/* In good order, as after SIGINT; what is under way has FORKSERVER_STOP_GRACE_MS. supervisor_run() returns exit_status. */
 void supervisor_stop(struct supervisor *sv, int exit_status);
 
 #endif

@@ -14,30 +14,38 @@
 #include "control.h"
 #include "forkserver.h"
 #include "gate.h"
+#include "operations.h"
 #include "supervisor.h"
 #include "vacuum.h"
+
+#define SIGNAL_COUNT 3 /* SIGINT, SIGTERM, SIGHUP */
 
 enum { TCP, LOCAL, LISTENER_COUNT };
 
 struct supervisor {
-	const struct config *config;
+	const struct config *config; /* the caller's at first, then .reloaded */
+	struct config reloaded;
 	const struct supervisor_hooks *hooks;
 	uv_loop_t loop;
 	struct forkserver fs;
 	uv_poll_t fs_poll;
 	struct gate gates[LISTENER_COUNT];
-	uv_signal_t signals[2];
+	uv_signal_t signals[SIGNAL_COUNT];
+	uv_timer_t watchdog_timer;
+	uv_timer_t drain_timer;
 	uv_timer_t stop_timer;
 	struct cell_table cells;
 	struct backend_table backends;
 	struct vacuum vacuum;
+	struct operations ops;
 	TAILQ_HEAD(, conn) conns; /* all that are not closed */
 	size_t conn_count;
 	uv_timer_t sweep_timer; /* keeper.c */
 	size_t warm_count;
 	uint64_t memory_bytes; /* of all cells, when last looked at; only with --total-memory */
 	struct control control;
-	bool is_stopping;
+	bool is_stopping; /* nobody is let in any more */
+	bool is_draining; /* and what runs may finish */
 	bool is_finished;
 	bool is_immediate;
 	int exit_status;

@@ -17,6 +17,7 @@
 
 #include "../guest/port/layout.h"
 #include "peers.h"
+#include "tally.h"
 #include "wasi.h"
 #include "wasi_internal.h"
 
@@ -109,6 +110,12 @@ int transport_begin(const struct session_args *args, guest_addr pending, guest_a
 
 /* ---- env: the client's socket ---- */
 
+static void note_input(size_t len_bytes)
+{
+	tally_own->bytes_in += len_bytes;
+	atomic_store_explicit(&tally_own->is_idle, 0, memory_order_relaxed);
+}
+
 uint32_t w2c_env_pglite_js_read(struct w2c_env *env, uint32_t ptr, uint32_t max_length);
 uint32_t w2c_env_pglite_js_read(struct w2c_env *env, uint32_t ptr, uint32_t max_length)
 {
@@ -124,13 +131,16 @@ uint32_t w2c_env_pglite_js_read(struct w2c_env *env, uint32_t ptr, uint32_t max_
 		memcpy(to, preread, take);
 		preread += take;
 		preread_left -= take;
+		note_input(take);
 		return take;
 	}
 	if (max_length > INT32_MAX)
 		max_length = INT32_MAX;
 	n = recv(client_fd, to, max_length, MSG_DONTWAIT);
-	if (n > 0)
+	if (n > 0) {
+		note_input((size_t)n);
 		return (uint32_t)n;
+	}
 	if (n == 0)
 		return (uint32_t)-WASI_EPIPE;
 	return errno == EAGAIN || errno == EINTR ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
@@ -148,8 +158,10 @@ uint32_t w2c_env_pglite_js_write(struct w2c_env *env, uint32_t ptr, uint32_t len
 	if (length > INT32_MAX)
 		length = INT32_MAX;
 	n = send(client_fd, from, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n >= 0)
+	if (n >= 0) {
+		tally_own->bytes_out += (uint64_t)n;
 		return (uint32_t)n;
+	}
 	return errno == EAGAIN || errno == EINTR ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
 }
 
@@ -277,6 +289,25 @@ uint32_t w2c_pgcell_discard(struct w2c_pgcell *host, uint32_t start, uint32_t le
 	if (!at || start < PGCELL_CLUSTER_START || start % 4096 || len_bytes % 4096)
 		return (uint32_t)-WASI_EINVAL;
 	return madvise(at, len_bytes, MADV_REMOVE) == 0 ? 0 : (uint32_t) - (int32_t)wasi_errno_from_host(errno);
+}
+
+/* The fork server looks at is_idle after it has set must_end, and this the other way round: one of them sees it. */
+static void note_idle(void)
+{
+	tally_ready();
+	atomic_store(&tally_own->is_idle, 1);
+	if (atomic_load(&tally_own->must_end))
+		raise_in_guest(SIGTERM);
+}
+
+void w2c_pgcell_note(struct w2c_pgcell *host, uint32_t what, uint32_t value);
+void w2c_pgcell_note(struct w2c_pgcell *host, uint32_t what, uint32_t value)
+{
+	(void)host;
+	if (what == PGCELL_NOTE_ERROR)
+		tally_error(value);
+	else if (what == PGCELL_NOTE_IDLE)
+		note_idle();
 }
 
 /* CRC-32C (RFC 3720, appendix B.4), as PostgreSQL's src/port/pg_crc32c_sse42.c does it; a table where the machine lacks the instruction. */

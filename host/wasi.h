@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "guest_memory.h"
 
@@ -109,6 +110,10 @@ typedef struct w2c_wasi__snapshot__preview1 wasi_ctx;
 
 /* Called by proc_exit with the guest's exit code; may leave by longjmp. If NULL or if it returns: _exit(code). */
 extern void (*wasi_exit_hook)(int code);
+
+/* In the place of writing to the host's standard error, if not NULL: takes all of `host` (`iovs_len` long) and returns how many bytes. */
+struct iovec;
+extern ssize_t (*wasi_stderr_hook)(const struct iovec *host, uint32_t iovs_len);
 
 /*
  * Overwrites *ctx. Returns 0 or -errno: ENOSYS (or EPERM, from a seccomp filter) means that there is no

@@ -113,6 +113,8 @@ wasi_times_load(uint64_t atim_ns, uint64_t mtim_ns, uint32_t fstflags, struct ti
 
 /* ---- reading and writing ---- */
 
+ssize_t (*wasi_stderr_hook)(const struct iovec *host, uint32_t iovs_len);
+
 enum transfer { TRANSFER_READ, TRANSFER_WRITE, TRANSFER_PREAD, TRANSFER_PWRITE };
 
 static inline uint32_t
@@ -136,7 +138,10 @@ transfer(wasi_ctx *ctx, uint32_t fd, enum transfer how, guest_addr iovs, uint32_
 		n = readv(f->host_fd, host, (int)iovs_len);
 		break;
 	case TRANSFER_WRITE:
-		n = writev(f->host_fd, host, (int)iovs_len);
+		if (f->host_fd == STDERR_FILENO && wasi_stderr_hook != NULL)
+			n = wasi_stderr_hook(host, iovs_len);
+		else
+			n = writev(f->host_fd, host, (int)iovs_len);
 		break;
 	case TRANSFER_PREAD:
 		n = preadv(f->host_fd, host, (int)iovs_len, (off_t)offset);

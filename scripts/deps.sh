@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Installs what a fresh Debian 12 machine lacks for building and testing pgcell.  Non-interactive; as root or through sudo.
 # Everything comes from Debian's own archive.  Does nothing when all packages are there.
+#
+# usage: deps.sh [build]    build: only what making the programs takes, without their tests
 set -euo pipefail
 
 packages=(
@@ -9,15 +11,21 @@ packages=(
     # PostgreSQL's build
     bison flex perl gcc bzip2 xz-utils dpkg-dev ca-certificates debian-archive-keyring
     # the host's libraries
-    libuv1-dev libseccomp-dev pkg-config
-    # tests
-    libcmocka-dev python3 procps chromium
-    # tests: client libraries that people use
+    libuv1-dev libseccomp-dev libmicrohttpd-dev pkg-config
+    # what the build runs
+    python3
+)
+tests=(
+    libcmocka-dev python3-prometheus-client mandoc systemd procps chromium
+    # client libraries that people use
     python3-psycopg2 libpostgresql-jdbc-java openjdk-17-jdk-headless golang-go golang-github-lib-pq-dev
 )
 
-# npm brings the JavaScript engines that tests run in; it needs any of them to run itself
-command -v npm >/dev/null && command -v node >/dev/null || packages+=(nodejs npm)
+if [ "${1:-}" != build ]; then
+    packages+=("${tests[@]}")
+    # npm brings the JavaScript engines that tests run in; it needs any of them to run itself
+    command -v npm >/dev/null && command -v node >/dev/null || packages+=(nodejs npm)
+fi
 
 say() { printf 'pgcell: %s\n' "$*" >&2; }
 

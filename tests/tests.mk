@@ -5,15 +5,18 @@ PYTHON := /usr/bin/python3
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 TEST_CFLAGS := -std=gnu11 -O1 -g $(HOST_WARN) -Iguest/vfs
 VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
-SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
-	forkserver_child.c supervisor.c vacuum.c serve.c leash.c channel.c port.c relay.c framing.c pgscan.c pgclient.c run.c \
-	exec.c rows.c aligned.c out.c utf8.c sqlerror.c keeper.c copies.c copy.c control.c cell_cmd.c peers.c sandbox.c)
+HOST_LIBS := libuv libseccomp libmicrohttpd
+SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c config_file.c manual.c log.c wire.c cell.c backend.c conn.c gate.c listener.c \
+	forkserver.c forkserver_child.c supervisor.c vacuum.c serve.c leash.c channel.c port.c relay.c framing.c pgscan.c pgclient.c run.c \
+	exec.c rows.c aligned.c out.c utf8.c sqlerror.c keeper.c copies.c copy.c control.c cell_cmd.c peers.c sandbox.c \
+	tally.c metrics.c http.c probe.c operations.c sd.c)
 
-UNIT := test-wire test-options test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
+UNIT := test-wire test-options test-config-file test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
 	test-stream test-transport-imports test-transport-callbacks test-transport-polling test-framing test-pgscan test-pgclient \
 	test-rows
 test-wire_SOURCES := host/wire.c
-test-options_SOURCES := host/options.c host/log.c
+test-options_SOURCES := host/options.c host/config_file.c host/log.c
+test-config-file_SOURCES := host/config_file.c
 test-framing_SOURCES := host/framing.c
 test-pgscan_SOURCES := host/pgscan.c
 test-pgclient_SOURCES := host/pgclient.c
@@ -44,12 +47,12 @@ $(foreach t,$(UNIT),$(eval $(call UNIT_RULE,$(t))))
 
 $(TESTS)/pgcell-fake: $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $(wildcard host/*.h)
 	@mkdir -p $(TESTS)
-	@$(CC_HOST) $(TEST_CFLAGS) $(SANITIZE) $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $$(pkg-config --libs libuv libseccomp) -o $@
+	@$(CC_HOST) $(TEST_CFLAGS) $(SANITIZE) $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $$(pkg-config --libs $(HOST_LIBS)) -o $@
 
 # no sanitizers: they ask the kernel for what the sandbox forbids
 $(TESTS)/pgcell-hostile: $(SUPERVISOR_SOURCES) tests/security/hostile-guest.c $(wildcard host/*.h)
 	@mkdir -p $(TESTS)
-	@$(CC_HOST) $(TEST_CFLAGS) $(SUPERVISOR_SOURCES) tests/security/hostile-guest.c $$(pkg-config --libs libuv libseccomp) -o $@
+	@$(CC_HOST) $(TEST_CFLAGS) $(SUPERVISOR_SOURCES) tests/security/hostile-guest.c $$(pkg-config --libs $(HOST_LIBS)) -o $@
 
 $(TESTS)/c-host: $(BUILD)/pgcell.wasm $(wildcard examples/c-host/*)
 	$(SAY) 'building the example host in C'
@@ -62,11 +65,11 @@ check-contract: $(MODULES) $(BUILD)/guest/native.wasm
 check-c-host: $(TESTS)/c-host
 	@tests/examples/test-c-host.sh $<
 
-.PHONY: test check check-unit check-contract check-c-host check-host check-security check-headers check-e2e check-regress check-isolation fuzz
+.PHONY: test check check-unit check-contract check-c-host check-host check-security check-headers check-packaging check-e2e check-regress check-isolation fuzz
 test: ## everything CI checks
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-asyncify check-c-host check-e2e check-faults check-clients check-regress check-isolation
+	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-packaging check-asyncify check-c-host check-e2e check-faults check-clients check-regress check-isolation
 
 check: check-headers check-unit check-host check-security ## quick tests, nothing of PostgreSQL needed
 
@@ -87,6 +90,14 @@ check-security: $(TESTS)/pgcell-hostile ## what a guest that was taken over can 
 check-headers:
 	@for h in $(filter-out host/runtime.h,$(wildcard host/*.h)) $(wildcard guest/image/*.h) guest/comm/pglite-comm.h guest/comm/stream.h; do \
 		clang-19 -std=gnu11 $(HOST_WARN) -include $$h -fsyntax-only -x c /dev/null || exit 1; done
+
+tests/packaging/node_modules/.package-lock.json: tests/packaging/package-lock.json
+	@cd tests/packaging && $(NPM_CI)
+
+check-packaging: $(BUILD)/pgcell tests/packaging/node_modules/.package-lock.json
+	$(SAY) 'units, Containerfile and Kubernetes manifests'
+	@PGCELL=$(BUILD)/pgcell timeout 120 node --test tests/packaging/run.js >$(TESTS)/packaging.log 2>&1 || { cat $(TESTS)/packaging.log; exit 1; }
+	@grep -E '^# (pass|fail)' $(TESTS)/packaging.log | tr '\n' ' '; echo
 
 check-e2e: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
 	$(SAY) 'end to end'
@@ -119,13 +130,14 @@ check-faults-long: $(BUILD)/pgcell.img
 bench-concurrency: $(BUILD)/pgcell.img peer
 	@bench/concurrency.py --build $(BUILD) --json $(BUILD)/bench/concurrency.json
 
-fuzz: $(addprefix $(TESTS)/fuzz-,wire image stream polling framing pgclient) ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
-	@mkdir -p $(addprefix $(TESTS)/corpus-,wire image stream polling framing pgclient)
+fuzz: $(addprefix $(TESTS)/fuzz-,wire image stream polling framing pgclient config_file) ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
+	@mkdir -p $(addprefix $(TESTS)/corpus-,wire image stream polling framing pgclient config_file)
 	@$(TESTS)/fuzz-stream -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-stream
 	@$(TESTS)/fuzz-polling -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=2000 $(TESTS)/corpus-polling
 	@$(TESTS)/fuzz-wire -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=10100 $(TESTS)/corpus-wire fuzz/corpus/wire
 	@$(TESTS)/fuzz-framing -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-framing fuzz/corpus/framing
 	@$(TESTS)/fuzz-pgclient -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-pgclient fuzz/corpus/pgclient
+	@$(TESTS)/fuzz-config_file -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=8000 $(TESTS)/corpus-config_file fuzz/corpus/config_file
 	@$(TESTS)/fuzz-image -max_total_time=$(or $(FUZZ_SECONDS),30) $(TESTS)/corpus-image
 
 $(TESTS)/fuzz-stream $(TESTS)/fuzz-polling: $(TESTS)/fuzz-%: fuzz/fuzz-%.c $(wildcard guest/comm/*.[ch])
@@ -133,6 +145,7 @@ $(TESTS)/fuzz-stream $(TESTS)/fuzz-polling: $(TESTS)/fuzz-%: fuzz/fuzz-%.c $(wil
 	@$(CC_HOST) $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $< guest/comm/stream.c -o $@
 
 $(TESTS)/fuzz-framing: host/pgscan.c
+$(TESTS)/fuzz-config_file: host/options.c host/log.c
 $(TESTS)/fuzz-%: fuzz/fuzz-%.c host/%.c
 	@mkdir -p $(TESTS)
 	@$(CC_HOST) $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $^ -o $@

@@ -35,6 +35,7 @@
 #include "utils/timestamp.h"
 
 #include "../comm/client.h"
+#include "../port/contract.h"
 #include "../port/layout.h"
 #include "../vfs/vfs.h"
 #include "cell.h"
@@ -55,6 +56,15 @@ close_files(int code, Datum arg)
 	vfs_close_all();
 }
 
+#ifndef PGCELL_PORTABLE
+static void
+note_error(ErrorData *edata)
+{
+	if (edata->elevel >= ERROR)
+		pgcell_note(PGCELL_NOTE_ERROR, edata->sqlerrcode);
+}
+#endif
+
 /* The common start of children.  slot is PostgreSQL's child slot; its last user may have died without clearing it. */
 static void
 begin_child(int slot)
@@ -66,6 +76,9 @@ begin_child(int slot)
 	on_proc_exit(close_files, 0);
 	MemoryContextSwitchTo(TopMemoryContext);
 	MyPMChildSlot = slot;
+#ifndef PGCELL_PORTABLE
+	emit_log_hook = note_error;
+#endif
 	if (slot == 0)				/* only delivers a cancel request, and takes no part in the cell */
 		return;
 	SetQuitSignalReason(PMQUIT_FOR_CRASH);	/* the host sends SIGQUIT for nothing else */
@@ -216,6 +229,7 @@ pgcell_may_read(void)
 {
 	if (XactLastCommitEnd != 0 && XLogNeedsFlush(XactLastCommitEnd))
 		XLogFlush(XactLastCommitEnd);
+	pgcell_note(PGCELL_NOTE_IDLE, 0);
 	return true;
 }
 

@@ -43,4 +43,7 @@ extern uint32_t pgcell_private_limit(void) PGCELL_IMPORT(private_limit);
 /* Gives the pages of a range of CLUSTER back; they read as zeros afterwards. */
 extern int32_t pgcell_discard(void *start, uint32_t len_bytes) PGCELL_IMPORT(discard);
 
+/* What the host counts and shows, and could otherwise only find by parsing the protocol; natively (PGCELL_NOTE_*). */
+extern void pgcell_note(int32_t what, int32_t value) PGCELL_IMPORT(note);
+
 #endif

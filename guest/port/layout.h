@@ -66,4 +66,8 @@
 #define PGCELL_WAIT_READ	1
 #define PGCELL_WAIT_WRITE	2
 
+/* What a guest notes (contract.h). */
+#define PGCELL_NOTE_ERROR	1	/* an error was reported; value: its SQLSTATE as PostgreSQL packs it */
+#define PGCELL_NOTE_IDLE	2	/* the client's next message is to be read; value: 0 */
+
 #endif

@@ -28,7 +28,7 @@ class Stop(OwnServerCase):
 
     def busy_server(self):
         """With sessions that do everything a session can do, and clients that have none yet."""
-        server = self.serve('--session-wait', '30000')
+        server = self.serve('--session-wait', '30000', '--drain-timeout', '500')
         idle = server.connect('postgres@idle')
         in_transaction = server.connect('postgres@transaction')
         in_transaction.query('begin; create table t as select generate_series(1, 1000)')
@@ -190,7 +190,7 @@ class Restart(OwnServerCase):
                 self.assertEqual(c.query('select 1').value, '1')
             busy = server.connect()
             busy.send_query('select pg_sleep(30)')
-            self.assertEqual(server.stop(), 0)
+            self.assertEqual(server.stop(signal.SIGINT), 0)
             busy.vanish()
             server.assert_nothing_left(self)
             server = self.serve(listen=f'127.0.0.1:{port}', socket_dir=folder)

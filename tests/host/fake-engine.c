@@ -23,6 +23,7 @@
 
 #include "../../host/image_cmd.h"
 #include "../../host/session.h"
+#include "../../host/tally.h"
 
 #define COUNTER_START 100
 #define MESSAGE_MAX 16384
@@ -96,6 +97,8 @@ static void read_exactly(struct session *session, void *out, size_t len)
 			if (got == 0)
 				_exit(0);
 		}
+		atomic_store(&tally_own->is_idle, 0);
+		tally_own->bytes_in += (uint64_t)got;
 		to += got;
 		len -= (size_t)got;
 	}
@@ -119,6 +122,16 @@ static void send_message(struct session *session, char type, const void *body, u
 	memcpy(packet + 5, body, len);
 	if (send(session->args->client_fd, packet, len + 5, MSG_NOSIGNAL) < 0)
 		_exit(1);
+	tally_own->bytes_out += len + 5;
+}
+
+/* What the guest notes before it reads a message. */
+static void become_idle(void)
+{
+	tally_ready();
+	atomic_store(&tally_own->is_idle, 1);
+	if (atomic_load(&tally_own->must_end))
+		raise(SIGTERM);
 }
 
 static void answer(struct session *session, const char *text)
@@ -238,6 +251,54 @@ static void cmd_vacuum_end(struct session *session, const char *argument)
 	answer(session, "ok");
 }
 
+/* An error with a SQLSTATE, as often as the second argument says. */
+static void cmd_error(struct session *session, const char *argument)
+{
+	uint32_t packed = 0;
+	int times = 1;
+
+	if (strlen(argument) < 5)
+		_exit(96);
+	for (int i = 4; i >= 0; i--)
+		packed = packed << 6 | (uint32_t)((argument[i] - '0') & 63);
+	if (argument[5] == ' ')
+		times = atoi(argument + 6);
+	for (int i = 0; i < times; i++)
+		tally_error(packed);
+	answer(session, "noted");
+}
+
+/* As many different ones. */
+static void cmd_errors(struct session *session, const char *argument)
+{
+	for (uint32_t i = 0; i < (uint32_t)atoi(argument); i++)
+		tally_error(i % 10 | (i / 10 % 10) << 6 | (i / 100 % 10) << 12);
+	answer(session, "noted");
+}
+
+/* A page that holds nonsense, as of a session that was taken over. */
+static void cmd_spoil(struct session *session, const char *argument)
+{
+	(void)argument;
+	answer(session, "spoilt");
+	memset(tally_own, 0xff, 4096);
+}
+
+/* Which pages of the region are there? */
+static void cmd_pages(struct session *session, const char *argument)
+{
+	uint8_t *at = (uint8_t *)tally_own;
+	unsigned char in_core;
+	int mapped = 0;
+	char text[32];
+
+	(void)argument;
+	for (int i = -64; i <= 64; i++)
+		mapped += mincore(at + i * 4096, 4096, &in_core) == 0;
+	snprintf(text, sizeof(text), "%d", mapped);
+	answer(session, text);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(struct session *session, const char *argument);
@@ -251,6 +312,10 @@ static const struct {
 	{"ignore_term", cmd_ignore_term},
 	{"fail_recovery", cmd_fail_recovery},
 	{"vacuum_end", cmd_vacuum_end},
+	{"error", cmd_error}, /* SQLSTATE [TIMES] */
+	{"errors", cmd_errors}, /* how many */
+	{"spoil", cmd_spoil},
+	{"pages", cmd_pages},
 };
 
 static void run_command(struct session *session, char *text)
@@ -291,6 +356,7 @@ static _Noreturn void serve(struct session *session)
 	for (;;) {
 		char type;
 
+		become_idle();
 		read_exactly(session, &type, 1);
 		len = read_u32(session) - 4;
 		if (len >= sizeof(body))

@@ -6,6 +6,8 @@ usage: test-supervisor.py PROGRAM [unittest arguments]      (or PGCELL_FAKE=PROG
 Each test starts a server of its own on a free port, in a folder of its own, and is over in TEST_SECONDS. Afterwards every
 process of the server must be gone and its socket file too, whatever the test did.
 """
+import datetime
+import json
 import os
 import re
 import resource
@@ -17,8 +19,13 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
+import urllib.error
+import urllib.request
+
+from prometheus_client import parser
 
 PROGRAM = os.environ.get('PGCELL_FAKE')
 TEST_SECONDS = 20
@@ -175,16 +182,17 @@ class Client:
 
 
 class Server:
-    def __init__(self, *options, listen='127.0.0.1:0', socket_dir=None, image='good.img', ready=True, env=None):
+    def __init__(self, *options, listen='127.0.0.1:0', socket_dir=None, image='good.img', ready=True, env=None, wrapper=(),
+                 **popen):
         self.folder = tempfile.mkdtemp(prefix='pgcell-test-')
         self.socket_dir = socket_dir or os.path.join(self.folder, 's')
         self.log = open(os.path.join(self.folder, 'log'), 'w+', encoding='utf-8', errors='replace')
         self.ever = set()
         self.process = subprocess.Popen(
-            [PROGRAM, 'serve', '--listen', listen, '--socket-dir', self.socket_dir, '--image', image,
+            [*wrapper, PROGRAM, 'serve', '--listen', listen, '--socket-dir', self.socket_dir, '--image', image,
              '--sessions-per-cell', '1', *options],  # the last one counts
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True,
-            env={**os.environ, **(env or {})}, start_new_session=True)
+            env={**os.environ, **(env or {})}, start_new_session=True, **popen)
         self.ready_line = self.psql_line = None
         self.port = self.socket_file = None
         if ready:
@@ -381,6 +389,519 @@ class Starting(Case):
         for args, status in (([], 2), (['--help'], 0), (['--version'], 0), (['dance'], 2), (['serve', '--help'], 0)):
             run = subprocess.run([PROGRAM, *args], capture_output=True, text=True, timeout=10, check=False)
             self.assertEqual(run.returncode, status, args)
+
+
+class Configuration(Case):
+    def conf(self, text):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = os.path.join(folder, 'pgcell.conf')
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text)
+        return path
+
+    def test_file_is_used(self):
+        server = self.server('--config', self.conf("session-memory = 64 # MiB\n"))
+        with Client(server) as client:
+            self.assertEqual(int(client.about()['memory']), 64 << 20)
+
+    def test_errors_name_file_and_line(self):
+        path = self.conf('\nmax-cells = many\n')
+        server = self.server('--config', path, ready=False)
+        self.assertEqual(server.wait(), 2)
+        self.assertEqual(server.stderr(), f'pgcell serve: {path}:2: max-cells must be a number from 1 to 1000000, not "many"\n')
+
+    def test_manual_has_no_warnings(self):
+        page = subprocess.run([PROGRAM, 'man'], capture_output=True, timeout=10, check=True).stdout
+        lint = subprocess.run(['mandoc', '-T', 'lint', '-W', 'warning'], input=page, capture_output=True, timeout=10, check=False)
+        self.assertEqual((lint.stdout.decode(), lint.returncode), ('', 0))
+        bad = subprocess.run(['mandoc', '-T', 'lint', '-W', 'warning'], input=page + b'.Xy z\n', capture_output=True, timeout=10,
+                             check=False)
+        self.assertNotEqual(bad.returncode, 0, 'the check finds nothing')
+        text = subprocess.run(['mandoc', '-T', 'ascii'], input=page, capture_output=True, timeout=10, check=True).stdout
+        self.assertIn('--metrics-listen', re.sub('.\b', '', text.decode()))
+
+    def test_sample_is_a_configuration_of_defaults(self):
+        sample = subprocess.run([PROGRAM, 'serve', '--print-config'], capture_output=True, text=True, timeout=10, check=True).stdout
+        settings = [line[1:] for line in sample.splitlines() if re.match('#[a-z]', line)]
+        self.assertIn('max-cells = 1000', settings)
+        server = self.server('--config', self.conf('\n'.join(settings)))
+        with Client(server) as client:
+            self.assertEqual(int(client.about()['memory']), 1024 << 20)
+
+
+class Operated(Case):
+    def operated(self, *options, **kwargs):
+        server = self.server('--metrics-listen', '127.0.0.1:0', *options, **kwargs)
+        server.metrics_url = server.process.stdout.readline().split()[1]
+        self.assertRegex(server.metrics_url, r'^http://127\.0\.0\.1:\d+/metrics$')
+        return server
+
+    @staticmethod
+    def get(server, path, method='GET', data=None):
+        """Status and body."""
+        request = urllib.request.Request(server.metrics_url.removesuffix('/metrics') + path, method=method, data=data)
+        try:
+            with urllib.request.urlopen(request, timeout=SOCKET_SECONDS) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return answer.code, answer.read().decode()
+
+    def metrics(self, server):
+        """{(name, labels): value}, as Prometheus' own parser reads it."""
+        status, text = self.get(server, '/metrics')
+        self.assertEqual(status, 200)
+        found = {}
+        for family in parser.text_string_to_metric_families(text):
+            self.assertTrue(family.documentation, family.name)
+            self.assertIn(family.type, ('counter', 'gauge', 'histogram'))
+            self.assertTrue(family.name.startswith('pgcell_'))
+            for sample in family.samples:
+                key = (sample.name, *sorted(sample.labels.items()))
+                self.assertNotIn(key, found, 'said twice')
+                found[key] = sample.value
+        self.assertEqual(len(found), len([line for line in text.splitlines() if not line.startswith('#')]), 'a line is no sample')
+        self.check_histograms(found)
+        return found
+
+    def check_histograms(self, found):
+        for name in {key[0].removesuffix('_bucket') for key in found if key[0].endswith('_bucket')}:
+            buckets = sorted((float(key[1][1]), value) for key, value in found.items() if key[0] == name + '_bucket')
+            self.assertEqual(buckets[-1][0], float('inf'))
+            self.assertEqual([v for _, v in buckets], sorted(v for _, v in buckets), 'not cumulative')
+            self.assertEqual(buckets[-1][1], found[(name + '_count',)])
+
+
+class Operations(Operated):
+    def test_no_metrics_unless_asked_for(self):
+        server = self.server()
+        held = os.listdir(f'/proc/{server.process.pid}/fd')
+        server.stop()
+        other = self.operated()
+        self.assertGreater(len(os.listdir(f'/proc/{other.process.pid}/fd')), len(held))
+
+    def test_counts(self):
+        server = self.operated('--sessions-per-cell', '4', '--autovacuum-naptime', '1')
+        before = self.metrics(server)
+        self.assertEqual(before[('pgcell_sessions',)], 0)
+        self.assertEqual(before[('pgcell_build_info', ('postgres', 'none'), ('version', '0.1.0'))], 1)
+        with Client(server) as client, Client(server, 'a@b'):
+            client.query('error 22012 3')
+            client.query('error 42P01')
+            # a session notes that it is ready after it has told its client
+            self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_session_ready_seconds_count',)] == 2))
+            during = self.metrics(server)
+            self.assertEqual(during[('pgcell_sessions',)], 2)
+            self.assertEqual(during[('pgcell_cells', ('state', 'ready'))], 2)
+            self.assertEqual(during[('pgcell_errors_total', ('sqlstate', '22012'))], 3)
+            self.assertGreater(during[('pgcell_client_bytes_total', ('direction', 'in'))], 20)
+            self.assertGreater(during[('pgcell_client_bytes_total', ('direction', 'out'))], 20)
+            self.assertEqual(during[('pgcell_session_ready_seconds_count',)], 2)
+            self.assertGreaterEqual(during[('pgcell_memory_bytes', ('kind', 'cells'))], 8192)
+            self.assertGreater(during[('pgcell_memory_bytes', ('kind', 'fork_server'))], 100000)
+        self.refused('3D000', 'invalid cell name', server, 'a@!')
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_sessions',)] == 0))
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_autovacuums_total', ('result', 'ok'))] > 0))
+        after = self.metrics(server)
+        self.assertEqual(after[('pgcell_session_starts_total', ('result', 'ok'))], 2)
+        self.assertEqual(after[('pgcell_session_start_seconds_count',)], 2)
+        self.assertEqual(after[('pgcell_session_ready_seconds_count',)], 2)
+        self.assertEqual(after[('pgcell_errors_total', ('sqlstate', '22012'))], 3)
+        self.assertEqual(after[('pgcell_errors_total', ('sqlstate', '42P01'))], 1)
+        self.assertEqual(after[('pgcell_refused_total', ('sqlstate', '3D000'))], 1)
+        for key, value in during.items():
+            if key[0].endswith('_total'):
+                self.assertGreaterEqual(after[key], value, key)
+
+    def test_crashes_and_recoveries(self):
+        server = self.operated()
+        for how, end in (('segv', 'signal'), ('86', 'trap'), ('7', 'other'), ('1', 'fatal')):
+            with Client(server, 'a@b') as client:
+                client.send_query(f'crash {how}')
+                self.assertTrue(client.closed())
+            key = ('pgcell_session_ends_total', ('how', end))
+            self.assertTrue(wait_until(lambda k=key: self.metrics(server)[k] == 1), how)
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_recoveries_total', ('result', 'ok'))] == 3))
+        self.assertEqual(self.metrics(server)[('pgcell_traps_total',)], 1)
+
+    def test_sqlstates_are_bounded(self):
+        server = self.operated()
+        for client in range(6):
+            with Client(server, f'a@b{client}') as c:
+                c.query('errors 100')
+                c.query(f'error A{client}000')
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_sessions',)] == 0))
+        found = {key[1][1]: value for key, value in self.metrics(server).items() if key[0] == 'pgcell_errors_total'}
+        self.assertEqual(sum(found.values()), 606)
+        self.assertEqual(found['other'], 6 * 37)
+        self.assertEqual(len(found), 65)
+
+    def test_a_page_of_nonsense_harms_nobody(self):
+        server = self.operated('--sessions-per-cell', '4')
+        with Client(server) as bad, Client(server) as good:
+            self.assertEqual(good.query('pages'), '1', 'a session sees its own page only')
+            good.query('error 22012')
+            bad.send_query('spoil')
+            self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_errors_total', ('sqlstate', 'other'))] > 1e9))
+            self.assertEqual(self.metrics(server)[('pgcell_errors_total', ('sqlstate', '22012'))], 1)
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_sessions',)] == 0))
+        with Client(server) as client:
+            self.assertEqual(client.query('echo'), 'echo')
+        self.metrics(server)
+
+    def test_pages_are_given_back(self):
+        server = self.operated('--max-sessions', '3', '--sessions-per-cell', '9')
+        for _ in range(5):
+            clients = [Client(server) for _ in range(3)]
+            for client in clients:
+                client.query('error 22012')
+                client.close()
+            self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_sessions',)] == 0))
+        self.assertEqual(self.metrics(server)[('pgcell_errors_total', ('sqlstate', '22012'))], 15)
+
+    def test_health(self):
+        server = self.operated()
+        self.assertEqual(self.get(server, '/healthz'), (200, 'ok\n'))
+        self.assertEqual(self.get(server, '/healthz', 'HEAD'), (200, ''))
+        self.assertEqual(self.get(server, '/healthz', 'POST', b'x' * 100000)[0], 405)
+        self.assertEqual(self.get(server, '/nothing')[0], 404)
+
+    def test_ready_is_a_completed_query(self):
+        server = self.operated()
+        self.assertEqual(self.get(server, '/readyz'), (200, 'ok\n'))
+        started = self.metrics(server)[('pgcell_session_starts_total', ('result', 'ok'))]
+        self.assertEqual(started, 1)
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.get(server, '/readyz'))) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(answers, [(200, 'ok\n')] * 20)
+        self.assertEqual(self.metrics(server)[('pgcell_session_starts_total', ('result', 'ok'))], 1, 'a second has not passed')
+        time.sleep(1.1)
+        self.assertEqual(self.get(server, '/readyz'), (200, 'ok\n'))
+        self.assertEqual(self.metrics(server)[('pgcell_session_starts_total', ('result', 'ok'))], 2)
+
+    def test_not_ready_says_why(self):
+        server = self.operated(image='unpopulated.img')
+        status, text = self.get(server, '/readyz')
+        self.assertEqual(status, 503)
+        self.assertIn('could not start a session', text)
+        self.assertEqual(self.get(server, '/healthz'), (200, 'ok\n'))
+        self.assertEqual(self.metrics(server)[('pgcell_session_starts_total', ('result', 'failed'))], 1)
+
+    def test_not_ready_when_full(self):
+        server = self.operated('--max-sessions', '1')
+        with Client(server):
+            self.assertEqual(self.get(server, '/readyz'), (503, 'the query failed: sorry, too many clients already\n'))
+        self.assertTrue(wait_until(lambda: self.get(server, '/readyz')[0] == 200))
+
+    def test_a_hung_server_is_not_ready(self):
+        server = self.operated()
+        fork_server = children_of(server.process.pid)[0]
+        os.kill(fork_server, signal.SIGSTOP)
+        try:
+            self.assertEqual(self.get(server, '/readyz'), (503, 'no answer in time\n'))
+        finally:
+            os.kill(fork_server, signal.SIGCONT)
+
+    def test_public_metrics_are_logged(self):
+        server = self.server('--metrics-listen', '0.0.0.0:0')
+        self.assertIn('other machines can read them', server.stderr())
+
+    def test_metrics_port_in_use(self):
+        with socket.socket() as other:
+            other.bind(('127.0.0.1', 0))
+            other.listen()
+            server = self.server('--metrics-listen', '127.0.0.1:%d' % other.getsockname()[1], ready=False)
+            self.assertEqual(server.wait(), 1)
+            self.assertIn('--metrics-listen: cannot listen on', server.stderr())
+
+    def test_reload(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = os.path.join(folder, 'pgcell.conf')
+
+        def write(text):
+            with open(path, 'w', encoding='utf-8') as f:
+                f.write(text)
+
+        write('session-memory = 64\n')
+        server = self.operated('--config', path)
+        write('session-memory = 128\nmax-sessions = 3\n')
+        server.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_reloads_total', ('result', 'ok'))] == 1))
+        self.assertIn('parameter "session-memory" changed to "128"', server.stderr())
+        self.assertIn('parameter "max-sessions" cannot be changed without restarting the server', server.stderr())
+        with Client(server) as client:
+            self.assertEqual(int(client.about()['memory']), 128 << 20)
+        write('session-memory = much\n')
+        server.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_reloads_total', ('result', 'failed'))] == 1))
+        self.assertIn(f'was not reloaded: {path}:1: session-memory must be', server.stderr())
+        write('session-memory = 32\n')
+        server.process.send_signal(signal.SIGHUP)
+        self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_reloads_total', ('result', 'ok'))] == 2))
+        with Client(server, 'a@b') as client:
+            self.assertEqual(int(client.about()['memory']), 32 << 20)
+
+
+class Systemd(Operated):
+    """Activation and notification, with this test in systemd's place."""
+
+    def notify_socket(self, abstract):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(sock.close)
+        sock.settimeout(5)
+        if abstract:
+            name = f'pgcell-test-{os.getpid()}-{time.monotonic_ns()}'
+            sock.bind('\0' + name)
+            return sock, '@' + name
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        sock.bind(os.path.join(folder, 'notify'))
+        return sock, os.path.join(folder, 'notify')
+
+    @staticmethod
+    def state(sock):
+        return dict(line.split('=', 1) for line in sock.recv(4096).decode().split('\n'))
+
+    def activated(self, *sockets, names='', options=(), env=None, pid='$$', count=None, ready=True):
+        """A server that finds these as descriptors 3, 4, ..."""
+        for sock in sockets:
+            self.addCleanup(sock.close)
+        first = 100
+
+        def pass_sockets():
+            for i, sock in enumerate(sockets):
+                os.dup2(sock.fileno(), first + i)
+            for i in range(len(sockets)):
+                os.dup2(first + i, 3 + i)
+
+        command = f'LISTEN_PID={pid} LISTEN_FDS={len(sockets) if count is None else count} LISTEN_FDNAMES={names} exec "$@"'
+        server = self.server(*options, ready=ready, env=env, wrapper=['sh', '-c', command, 'sh'],
+                             pass_fds=tuple(range(3, 3 + len(sockets))), preexec_fn=pass_sockets)
+        return server
+
+    @staticmethod
+    def tcp(address='127.0.0.1'):
+        sock = socket.socket()
+        sock.bind((address, 0))
+        sock.listen()
+        return sock
+
+    def test_ready_reload_stop(self):
+        for abstract in (False, True):
+            with self.subTest(abstract=abstract):
+                sock, address = self.notify_socket(abstract)
+                server = self.server(env={'NOTIFY_SOCKET': address})
+                self.assertEqual(self.state(sock)['READY'], '1')
+                server.process.send_signal(signal.SIGHUP)
+                reloading = self.state(sock)
+                self.assertEqual(reloading['RELOADING'], '1')
+                self.assertLess(abs(int(reloading['MONOTONIC_USEC']) / 1e6 - time.monotonic()), 2)
+                self.assertEqual(self.state(sock)['READY'], '1')
+                server.descendants()
+                server.process.send_signal(signal.SIGTERM)
+                stopping = self.state(sock)
+                self.assertEqual(stopping['STOPPING'], '1')
+                self.assertGreater(int(stopping['EXTEND_TIMEOUT_USEC']), 10_000_000)
+                self.assertEqual(server.wait(), 0)
+
+    def test_nothing_is_ready_that_fails(self):
+        sock, address = self.notify_socket(False)
+        server = self.server(env={'NOTIFY_SOCKET': address}, image='broken.img', ready=False)
+        self.assertEqual(server.wait(), 1)
+        sock.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            sock.recv(1)
+
+    def test_watchdog(self):
+        sock, address = self.notify_socket(False)
+        self.server(env={'NOTIFY_SOCKET': address, 'WATCHDOG_USEC': '400000'})
+        self.assertIn('READY', self.state(sock))
+        start = time.monotonic()
+        for _ in range(4):
+            self.assertEqual(self.state(sock), {'WATCHDOG': '1'})
+        self.assertTrue(0.5 < time.monotonic() - start < 3)
+
+    def test_a_watchdog_of_another_process_is_not_ours(self):
+        sock, address = self.notify_socket(False)
+        self.server(env={'NOTIFY_SOCKET': address, 'WATCHDOG_USEC': '100000', 'WATCHDOG_PID': '1'})
+        self.assertIn('READY', self.state(sock))
+        sock.settimeout(0.5)
+        with self.assertRaises(TimeoutError):
+            sock.recv(1)
+
+    def test_passed_sockets_are_served(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        tcp, http = self.tcp(), self.tcp()
+        local = socket.socket(socket.AF_UNIX)
+        path = os.path.join(folder, '.s.PGSQL.6543')
+        local.bind(path)
+        local.listen()
+        server = self.activated(tcp, local, http, names='postgresql:postgresql:metrics')
+        port = tcp.getsockname()[1]
+        self.assertEqual(server.ready_line, f'pgcell: ready on 127.0.0.1:{port} and {path}\n')
+        server.metrics_url = server.process.stdout.readline().split()[1]
+        self.assertEqual(server.metrics_url, 'http://127.0.0.1:%d/metrics' % http.getsockname()[1])
+        self.assertEqual(len(os.listdir(server.socket_dir)), 1, 'only the control socket is its own')
+        server.socket_file = path
+        with Client(server) as client, Client(server, 'a@b', unix=True):
+            self.assertEqual(client.query('echo'), 'echo')
+            fds = client.query('fds')
+            self.assertEqual(fds.count('socket:'), 2, fds)  # the client's, and to the fork server (peers.h)
+        self.assertEqual(self.get(server, '/readyz')[0], 200)
+        server.stop()
+        self.assertTrue(os.path.exists(path), "the socket's file is systemd's")
+        server.socket_file = None
+        # a client that knocks now waits for the next server
+        with socket.create_connection(('127.0.0.1', port), timeout=2):
+            pass
+
+    def test_sockets_of_another_process_are_not_ours(self):
+        tcp = self.tcp()
+        server = self.activated(tcp, pid='1')
+        self.assertNotIn(':%d ' % tcp.getsockname()[1], server.ready_line)
+
+    def failing(self, text, *sockets, status=1, **kwargs):
+        server = self.activated(*sockets, ready=False, **kwargs)
+        self.assertEqual(server.wait(), status, server.stderr())
+        self.assertIn(text, server.stderr())
+
+    def test_what_is_passed_wrongly_is_said(self):
+        self.failing('authentication is not set up', self.tcp('0.0.0.0'))
+        self.failing('not a stream socket that listens', socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self.failing('not a stream socket that listens', socket.socket())
+        self.failing('not two of a kind', self.tcp(), self.tcp())
+        self.failing('descriptor 4 is not open', self.tcp(), count=2, status=2)
+        self.failing('LISTEN_FDS must be', self.tcp(), count=9, status=2)
+
+
+class Logging(Operated):
+    def test_text_names_cell_and_session(self):
+        server = self.server('--verbose')
+        with Client(server, 'a@shop') as client:
+            pid = client.pid
+        self.assertTrue(wait_until(lambda: 'ended with' in server.stderr()))
+        self.assertRegex(server.stderr(), r'(?m)^pgcell: \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z info cell=shop session=%d started$' % pid)
+
+    def test_json_is_an_object_a_line(self):
+        server = self.server('--verbose', '--log-format', 'json', '--max-cells', '1')
+        with Client(server, 'a@shop') as client:
+            pid = client.pid
+            for name in ('a@"', 'a@\x01\x02', 'a@\\n', 'a@\u00e9', 'a@' + '"' * 5000):
+                with self.assertRaises(PgError):
+                    Client(server, name)
+        with Client(server, start=False) as client:
+            body = struct.pack('!I', STARTUP_3_0) + b'user\0p\0database\0a@\xff\xfe\xed\xa0\x80\0\0'
+            client.sock.sendall(struct.pack('!I', len(body) + 4) + body)
+            with self.assertRaises(PgError):
+                client.message()
+        self.assertTrue(wait_until(lambda: 'ended with' in server.stderr()))
+        lines = [json.loads(line) for line in server.stderr().splitlines()]
+        for line in lines:
+            self.assertLessEqual({'time', 'level', 'message'}, set(line))
+            self.assertLessEqual(set(line), {'time', 'level', 'cell', 'session', 'message', 'truncated'})
+            datetime.datetime.strptime(line['time'], '%Y-%m-%dT%H:%M:%S.%fZ')
+            self.assertIn(line['level'], ('info', 'warning', 'error'))
+        self.assertIn({'cell': 'shop', 'session': pid, 'level': 'info', 'message': 'started'},
+                      [{k: v for k, v in line.items() if k != 'time'} for line in lines])
+        self.assertEqual(len([line for line in lines if line['message'].startswith('refused: invalid cell name')]), 6)
+
+
+class Draining(Operated):
+    def test_idle_sessions_end_at_once_and_others_when_they_are_idle(self):
+        server = self.operated('--drain-timeout', '8000', '--sessions-per-cell', '4')
+        with Client(server) as idle, Client(server) as busy, Client(server, start=False) as late:
+            busy.send_query('sleep 1500')
+            time.sleep(0.2)
+            server.descendants()
+            start = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            self.assertTrue(idle.closed())
+            self.assertLess(time.monotonic() - start, 1)
+            self.assertEqual(self.get(server, '/readyz'), (503, 'the server is shutting down\n'))
+            self.assertEqual(self.get(server, '/healthz'), (200, 'ok\n'))
+            self.assertEqual(self.metrics(server)[('pgcell_draining',)], 1)
+            with self.assertRaises(ConnectionRefusedError):
+                Client(server)
+            late.send_startup()
+            with self.assertRaises(PgError) as caught:
+                late.message()
+            self.assertEqual(caught.exception.code, '57P03')
+            self.assertEqual(busy.result(), 'slept')
+            self.assertTrue(busy.closed())
+            self.assertEqual(server.wait(), 0)
+            self.assertLess(time.monotonic() - start, 3)
+
+    def test_waiting_clients_are_told(self):
+        server = self.operated('--drain-timeout', '8000')
+        with Client(server) as busy, Client(server, start=False) as waiting:
+            waiting.send_startup()
+            busy.send_query('sleep 1000')
+            time.sleep(0.2)
+            server.descendants()
+            server.process.send_signal(signal.SIGTERM)
+            with self.assertRaises(PgError) as caught:
+                waiting.message()
+            self.assertEqual(caught.exception.code, '57P03')
+            self.assertEqual(busy.result(), 'slept')
+            self.assertEqual(server.wait(), 0)
+
+    def test_limit(self):
+        server = self.operated('--drain-timeout', '500')
+        with Client(server) as busy:
+            busy.send_query('sleep 15000')
+            time.sleep(0.2)
+            server.descendants()
+            start = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            self.assertTrue(busy.closed())
+            self.assertGreater(time.monotonic() - start, 0.4)
+            self.assertEqual(server.wait(), 0)
+            self.assertLess(time.monotonic() - start, 3)
+            self.assertIn('still run after the drain timeout', server.stderr())
+
+    def test_second_signal_is_immediate(self):
+        for second in (signal.SIGTERM, signal.SIGINT):
+            server = self.operated()
+            with Client(server) as busy:
+                busy.send_query('sleep 15000')
+                time.sleep(0.2)
+                server.descendants()
+                server.process.send_signal(signal.SIGTERM)
+                time.sleep(0.2)
+                server.process.send_signal(second)
+                self.assertEqual(server.wait(2), 1)
+
+    def test_crash_while_draining_ends_its_cell_only(self):
+        server = self.operated('--drain-timeout', '8000', '--sessions-per-cell', '4')
+        with Client(server, 'a@x') as crashing, Client(server, 'a@x') as other, Client(server, 'a@y') as healthy:
+            for client, sleep in ((crashing, 500), (other, 6000), (healthy, 1500)):
+                client.send_query(f'sleep {sleep}')
+            time.sleep(0.2)
+            server.descendants()
+            start = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            os.kill(crashing.pid, signal.SIGKILL)
+            self.assertTrue(other.closed())
+            self.assertLess(time.monotonic() - start, 1.2)
+            self.assertEqual(healthy.result(), 'slept')
+            self.assertEqual(server.wait(), 0)
+
+    def test_interrupt_does_not_drain(self):
+        server = self.operated()
+        with Client(server) as busy:
+            busy.send_query('sleep 15000')
+            time.sleep(0.2)
+            server.descendants()
+            start = time.monotonic()
+            self.assertEqual(server.stop(signal.SIGINT), 0)
+            self.assertLess(time.monotonic() - start, 2)
 
 
 class Connecting(Case):

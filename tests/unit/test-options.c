@@ -272,6 +272,190 @@ static void test_statements_keep_their_order(void **state)
 	config_release(&config);
 }
 
+static char folder[] = "/tmp/pgcell-options-XXXXXX";
+static char path[64];
+
+/* Writes the file that `path` names. */
+static void write_file(const char *text)
+{
+	FILE *out = fopen(path, "w");
+
+	assert_non_null(out);
+	fputs(text, out);
+	fclose(out);
+}
+
+static int make_folder(void **state)
+{
+	(void)state;
+	strcpy(folder + sizeof(folder) - 7, "XXXXXX");
+	if (mkdtemp(folder) == NULL)
+		return -1;
+	snprintf(path, sizeof(path), "%s/pgcell.conf", folder);
+	return clearenv();
+}
+
+static int remove_folder(void **state)
+{
+	(void)state;
+	unlink(path);
+	return rmdir(folder);
+}
+
+static void test_file_is_weaker_than_environment_and_arguments(void **state)
+{
+	struct config config;
+
+	(void)state;
+	write_file("max-cells = 5\nmax-sessions = 6 # six\nsession-wait = 7\nisolate = 'connection'\nverbose = on\nimage=''\n");
+	setenv("PGCELL_MAX_SESSIONS", "16", 1);
+	setenv("PGCELL_SESSION_WAIT", "17", 1);
+	assert_int_equal(PARSE(&config, (char *)"--session-wait=27", (char *)"--config", path), OPTIONS_RUN);
+	assert_int_equal(config.max_cells, 5);
+	assert_int_equal(config.max_sessions, 16);
+	assert_int_equal(config.session_wait_ms, 27);
+	assert_int_equal(config.isolate, ISOLATE_CONNECTION);
+	assert_true(config.is_verbose);
+	assert_non_null(strstr(config.image_path, "pgcell.img"));
+	config_release(&config);
+
+	setenv("PGCELL_CONFIG", path, 1);
+	assert_int_equal(PARSE(&config), OPTIONS_RUN);
+	assert_int_equal(config.max_cells, 5);
+	config_release(&config);
+	assert_int_equal(PARSE(&config, (char *)"--config=none"), OPTIONS_RUN);
+	assert_int_equal(config.max_cells, 1000);
+	config_release(&config);
+}
+
+static void test_bad_files_are_named_with_their_line(void **state)
+{
+	static const struct {
+		const char *text, *expected;
+	} cases[] = {
+		{"max-cells = 5\n\nmax-cells = many\n", "conf:3: max-cells must be a number from 1 to 1000000, not \"many\""},
+		{"max_cells = 5\n", "conf:1: max_cells is not an option"},
+		{"config = x\n", "conf:1: config cannot be set in a file"},
+		{"a b\n", "conf:1: expected NAME = VALUE"},
+		{"verbose = 'm\\naybe'\n", "conf:1: verbose must be on or off, not \"m?aybe\""},
+		{"isolate = both\n", "conf:1: isolate: \"both\" is not known"},
+	};
+	struct config config;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		write_file(cases[i].text);
+		assert_int_equal(PARSE(&config, (char *)"--config", path), OPTIONS_ERROR);
+		if (strstr(err, cases[i].expected) == NULL)
+			fail_msg("%s: %s", cases[i].text, err);
+		config_release(&config);
+	}
+	unlink(path);
+	assert_int_equal(PARSE(&config, (char *)"--config", path), OPTIONS_ERROR);
+	assert_non_null(strstr(err, "cannot open the configuration file"));
+	config_release(&config);
+}
+
+static char changes[512];
+
+static void note_change(const char *name, const char *value, void *data)
+{
+	(void)data;
+	snprintf(changes + strlen(changes), sizeof(changes) - strlen(changes), "%s=%s ", name, value != NULL ? value : "FIXED");
+}
+
+static void test_reload_takes_what_may_change(void **state)
+{
+	struct config config, next;
+
+	(void)state;
+	write_file("max-cells = 5\n");
+	assert_int_equal(PARSE(&config, (char *)"--config", path, (char *)"--session-wait=1", (char *)"--socket-dir=none"),
+			 OPTIONS_RUN);
+	changes[0] = '\0';
+	assert_int_equal(options_reload(&next, &config, note_change, NULL, err, sizeof(err)), 0);
+	assert_string_equal(changes, "");
+	assert_null(next.socket_dir);
+	config_release(&next);
+
+	write_file("max-cells = 6\nsession-wait = 9\nlisten = 127.0.0.1:7\nmax-sessions = 3\nverbose = on\n");
+	assert_int_equal(options_reload(&next, &config, note_change, NULL, err, sizeof(err)), 0);
+	assert_string_equal(changes, "listen=FIXED max-cells=6 max-sessions=FIXED verbose=on ");
+	assert_int_equal(next.max_cells, 6);
+	assert_int_equal(next.session_wait_ms, 1);
+	assert_int_equal(next.port, 5432);
+	assert_string_equal(next.listen, config.listen);
+	assert_int_equal(next.max_sessions, 2000);
+	assert_true(next.is_verbose);
+	config_release(&next);
+
+	write_file("max-cells = six\n");
+	assert_int_equal(options_reload(&next, &config, note_change, NULL, err, sizeof(err)), -1);
+	assert_non_null(strstr(err, "conf:1: max-cells must be a number"));
+	config_release(&next);
+	config_release(&config);
+}
+
+static void count_change(const char *name, const char *value, void *data)
+{
+	(void)value;
+	print_message("%s differs\n", name);
+	(*(int *)data)++;
+}
+
+/* Every line of the sample, in force: the defaults. */
+static void test_sample_says_the_defaults(void **state)
+{
+	struct config config, sampled;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	FILE *file = fopen(path, "w");
+	int settings = 0, differences = 0;
+
+	(void)state;
+	assert_non_null(out);
+	assert_non_null(file);
+	options_print_sample("serve", out);
+	fclose(out);
+	for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+		assert_int_equal(line[0], '#');
+		if (line[1] == ' ')
+			continue;
+		fprintf(file, "%s\n", line + 1);
+		settings++;
+	}
+	fclose(file);
+	free(text);
+	assert_true(settings > 10);
+	assert_int_equal(PARSE(&sampled, (char *)"--config", path), OPTIONS_RUN);
+	write_file("");
+	assert_int_equal(PARSE(&config, (char *)"--config", path), OPTIONS_RUN);
+	config_release(&config);
+	assert_int_equal(options_reload(&config, &sampled, count_change, &differences, err, sizeof(err)), 0);
+	assert_int_equal(differences, 0);
+	config_release(&config);
+	config_release(&sampled);
+	assert_int_equal(PARSE(&config, (char *)"--print-config"), OPTIONS_SAMPLE);
+	config_release(&config);
+}
+
+static void test_manual_names_every_option(void **state)
+{
+	static const char *const lines[] = {".It Fl -listen Ar HOST:PORT\n", ".Ev PGCELL_CONFIG .\n", ".It Fl -verbose\n",
+					    ".Cm json .\n"};
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	(void)state;
+	options_print_mdoc("serve", out);
+	fclose(out);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		assert_non_null(strstr(text, lines[i]));
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +469,11 @@ int main(void)
 		cmocka_unit_test_setup(test_commands_know_their_own_options, clear_environment),
 		cmocka_unit_test_setup(test_commands_without_a_listener, clear_environment),
 		cmocka_unit_test_setup(test_statements_keep_their_order, clear_environment),
+		cmocka_unit_test_setup_teardown(test_file_is_weaker_than_environment_and_arguments, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(test_bad_files_are_named_with_their_line, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(test_reload_takes_what_may_change, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(test_sample_says_the_defaults, make_folder, remove_folder),
+		cmocka_unit_test_setup(test_manual_names_every_option, clear_environment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
