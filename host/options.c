@@ -74,6 +74,12 @@ static const struct option_spec specs[] = {
 	 4096, NULL, "most memory one session may use"},
 	{SERVE, "autovacuum-naptime", "S", "PGCELL_AUTOVACUUM_NAPTIME", "60", NULL, OPTION_NUMBER, FIELD(autovacuum_naptime_s), 0,
 	 86400, NULL, "how long between autovacuums of a cell that is used; 0: none"},
+	{SERVE, "tls-cert", "FILE", "PGCELL_TLS_CERT", NULL, "no TLS", OPTION_TEXT, FIELD(tls_cert), 0, 0, NULL,
+	 "server's certificate and what leads to its issuer, PEM; SIGHUP reads it anew"},
+	{SERVE, "tls-key", "FILE", "PGCELL_TLS_KEY", NULL, "no TLS", OPTION_TEXT, FIELD(tls_key), 0, 0, NULL,
+	 "its private key, PEM without a passphrase; yours alone (mode 0600)"},
+	{SERVE, "tls-only", NULL, "PGCELL_TLS_ONLY", "off", NULL, OPTION_FLAG, FIELD(is_tls_only), 0, 0, NULL,
+	 "refuse TCP clients without TLS"},
 	{SERVE, "verbose", NULL, "PGCELL_VERBOSE", "off", NULL, OPTION_FLAG, FIELD(is_verbose), 0, 0, NULL,
 	 "log connections as well"},
 };
@@ -312,6 +318,15 @@ enum options_result options_parse(struct config *config, int argc, char **argv, 
 		free(config->socket_dir);
 		config->socket_dir = NULL;
 	}
+	if ((config->tls_cert == NULL) != (config->tls_key == NULL)) {
+		fail(err, err_len, "--tls-cert and --tls-key belong together: --tls-%s is missing",
+		     config->tls_cert == NULL ? "cert" : "key");
+		return OPTIONS_ERROR;
+	}
+	if (config->is_tls_only && config->tls_cert == NULL) {
+		fail(err, err_len, "--tls-only needs --tls-cert and --tls-key");
+		return OPTIONS_ERROR;
+	}
 	if (config->listen_host == NULL && config->socket_dir == NULL) {
 		fail(err, err_len, "--listen none and --socket-dir none leave nothing to connect to");
 		return OPTIONS_ERROR;
@@ -345,5 +360,7 @@ void config_release(struct config *config)
 	free(config->listen_host);
 	free(config->socket_dir);
 	free(config->image_path);
+	free(config->tls_cert);
+	free(config->tls_key);
 	memset(config, 0, sizeof(*config));
 }

@@ -29,6 +29,8 @@ struct config {
 	int64_t port; /* 0: any free one; without TCP it only names the socket file */
 	char *socket_dir; /* NULL: no Unix socket */
 	char *image_path;
+	char *tls_cert, *tls_key; /* both, or NULL: no TLS */
+	bool is_tls_only;
 	int64_t isolate; /* enum isolate */
 	int64_t session_wait_ms;
 	int64_t startup_timeout_ms;

@@ -17,6 +17,7 @@
 #include "gate.h"
 #include "log.h"
 #include "sandbox.h"
+#include "tls.h"
 #include "vacuum.h"
 
 #define CONNS_EXTRA 64 /* connections without a session, beyond max-sessions: cancel requests must get through */
@@ -32,6 +33,8 @@ struct supervisor {
 	uv_loop_t loop;
 	struct forkserver fs;
 	uv_poll_t fs_poll;
+	struct tls tls;
+	uv_signal_t reload_signal; /* with TLS only: else a terminal's hang-up ends the program */
 	struct gate gates[LISTENER_COUNT];
 	uv_signal_t signals[2];
 	uv_timer_t stop_timer;
@@ -62,19 +65,19 @@ static int send_order(struct supervisor *sv, struct order *order, int client_fd,
 	return rc;
 }
 
-static void pack_peer(struct order *order, const struct sockaddr_storage *peer)
+static void pack_address(struct order_address *to, const struct sockaddr_storage *from)
 {
-	order->peer_family = peer->ss_family;
-	if (peer->ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
+	to->family = from->ss_family;
+	if (from->ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)from;
 
-		order->peer_port = ntohs(in->sin_port);
-		memcpy(order->peer_address, &in->sin_addr, sizeof(in->sin_addr));
-	} else if (peer->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
+		to->port = ntohs(in->sin_port);
+		memcpy(to->bytes, &in->sin_addr, sizeof(in->sin_addr));
+	} else if (from->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
 
-		order->peer_port = ntohs(in6->sin6_port);
-		memcpy(order->peer_address, &in6->sin6_addr, sizeof(in6->sin6_addr));
+		to->port = ntohs(in6->sin6_port);
+		memcpy(to->bytes, &in6->sin6_addr, sizeof(in6->sin6_addr));
 	}
 }
 
@@ -118,7 +121,8 @@ static int start_backend(struct supervisor *sv, enum session_kind kind, struct c
 	order.cell_created_us = cell->created_us;
 	order.cell_id = cell->id;
 	if (conn != NULL) {
-		pack_peer(&order, &conn->peer);
+		pack_address(&order.peer, &conn->peer);
+		pack_address(&order.server, &conn->server);
 		pack_preread(&order, conn);
 	}
 	rc = send_order(sv, &order, conn != NULL ? conn->fd : -1, cell->fd);
@@ -433,6 +437,36 @@ static struct cell *find_cell(struct supervisor *sv, struct conn *conn)
 	return cell;
 }
 
+/*
+ * In PostgreSQL's words. Cancel requests get through, as with PostgreSQL, where pg_hba.conf has no say about them: many clients send
+ * them without encryption, and their key is worth nothing but a cancelled query.
+ */
+static bool refuse_plain_text(const struct supervisor *sv, struct conn *conn)
+{
+	char address[INET6_ADDRSTRLEN] = "?";
+	const char *user = conn->startup.user != NULL ? conn->startup.user : "";
+	char message[WIRE_TEXT_MAX];
+
+	if (!sv->config->is_tls_only || conn->is_encrypted || conn->peer.ss_family == AF_UNIX)
+		return false;
+	(void)uv_inet_ntop(conn->peer.ss_family,
+			   conn->peer.ss_family == AF_INET
+				   ? (const void *)&((const struct sockaddr_in *)&conn->peer)->sin_addr
+				   : (const void *)&((const struct sockaddr_in6 *)&conn->peer)->sin6_addr,
+			   address, sizeof(address));
+	snprintf(message, sizeof(message), "no pg_hba.conf entry for host \"%s\", user \"%.63s\", database \"%.63s\", no encryption",
+		 address, user, conn->startup.database != NULL ? conn->startup.database : user);
+	conn_refuse(conn, "28000", message, NULL);
+	return true;
+}
+
+static int on_start_tls(struct conn *conn, int inner_fd, bool is_direct)
+{
+	struct supervisor *sv = conn->owner_data;
+
+	return tls_accept(&sv->tls, conn->fd, inner_fd, is_direct);
+}
+
 static void on_conn_packet(struct conn *conn)
 {
 	struct supervisor *sv = conn->owner_data;
@@ -442,6 +476,8 @@ static void on_conn_packet(struct conn *conn)
 		cancel(sv, conn);
 		return;
 	}
+	if (refuse_plain_text(sv, conn))
+		return;
 	wire_route(conn->startup.database, &conn->route);
 	if (conn->route.kind == WIRE_CELL_BAD_NAME) {
 		char message[WIRE_TEXT_MAX];
@@ -511,6 +547,14 @@ static const struct conn_owner conn_owner = {
 	.on_free = on_conn_free,
 };
 
+static const struct conn_owner conn_owner_with_tls = {
+	.on_packet = on_conn_packet,
+	.on_gone = on_conn_gone,
+	.on_timeout = on_conn_timeout,
+	.on_free = on_conn_free,
+	.start_tls = on_start_tls,
+};
+
 /* Takes fd. */
 static void on_accept(void *data, int fd, const struct sockaddr_storage *peer)
 {
@@ -521,7 +565,7 @@ static void on_accept(void *data, int fd, const struct sockaddr_storage *peer)
 		gate_turn_away(fd);
 		return;
 	}
-	conn = conn_new(&sv->loop, fd, peer, &conn_owner, sv, (uint64_t)sv->config->startup_timeout_ms);
+	conn = conn_new(&sv->loop, fd, peer, sv->config->tls_cert != NULL ? &conn_owner_with_tls : &conn_owner, sv, (uint64_t)sv->config->startup_timeout_ms);
 	if (conn == NULL) {
 		log_error(NULL, 0, "out of memory for a connection");
 		return;
@@ -555,6 +599,8 @@ static void finish(struct supervisor *sv)
 	uv_close((uv_handle_t *)&sv->fs_poll, NULL);
 	uv_close((uv_handle_t *)&sv->stop_timer, NULL);
 	vacuum_close(&sv->vacuum);
+	tls_unwatch(&sv->tls);
+	uv_close((uv_handle_t *)&sv->reload_signal, NULL);
 	for (size_t i = 0; i < 2; i++)
 		uv_close((uv_handle_t *)&sv->signals[i], NULL);
 }
@@ -605,6 +651,15 @@ static void on_signal(uv_signal_t *handle, int signal_number)
 		finish_now(sv);
 	else
 		stop(sv);
+}
+
+static void on_reload_signal(uv_signal_t *handle, int signal_number)
+{
+	struct supervisor *sv = handle->data;
+
+	(void)signal_number;
+	if (!sv->is_stopping)
+		tls_reload(&sv->tls);
 }
 
 static int open_gates(struct supervisor *sv, char *err, size_t err_len)
@@ -672,6 +727,12 @@ static int init_loop(struct supervisor *sv, char *err, size_t err_len)
 	uv_poll_start(&sv->fs_poll, UV_READABLE, on_fs_event);
 	uv_timer_init(&sv->loop, &sv->stop_timer);
 	sv->stop_timer.data = sv;
+	uv_signal_init(&sv->loop, &sv->reload_signal);
+	sv->reload_signal.data = sv;
+	if (sv->config->tls_cert != NULL)
+		uv_signal_start(&sv->reload_signal, on_reload_signal, SIGHUP);
+	if (tls_watch(&sv->tls, &sv->loop) != 0)
+		BUG("the TLS gateway can't be watched");
 	if (vacuum_open(&sv->vacuum, &sv->loop, (uint64_t)sv->config->autovacuum_naptime_s, start_vacuum, sv) != 0)
 		BUG("no timer for autovacuum");
 	for (size_t i = 0; i < 2; i++) {
@@ -740,15 +801,22 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
 		return 1;
 	}
+	if (tls_start(&sv->tls, config->tls_cert, config->tls_key, err, sizeof(err)) != 0) {
+		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
+		forkserver_stop(&sv->fs, true);
+		return 1;
+	}
 	rc = uv_loop_init(&sv->loop);
 	if (rc != 0) {
 		fprintf(stderr, "pgcell %s: cannot start the event loop: %s\n", config->command, uv_strerror(rc));
 		forkserver_stop(&sv->fs, true);
+		tls_stop(&sv->tls, true);
 		return 1;
 	}
 	if (init_loop(sv, err, sizeof(err)) != 0) {
 		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
 		forkserver_stop(&sv->fs, true);
+		tls_stop(&sv->tls, true);
 		return 1;
 	}
 
@@ -764,6 +832,7 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 	uv_run(&sv->loop, UV_RUN_DEFAULT);
 
 	forkserver_stop(&sv->fs, sv->is_immediate);
+	tls_stop(&sv->tls, sv->is_immediate);
 	backend_table_release(&sv->backends);
 	cell_table_release(&sv->cells);
 	rc = uv_loop_close(&sv->loop);

@@ -9,9 +9,9 @@ packages=(
     # PostgreSQL's build
     bison flex perl gcc bzip2 xz-utils dpkg-dev ca-certificates debian-archive-keyring
     # the host's libraries
-    libuv1-dev libseccomp-dev pkg-config
+    libuv1-dev libseccomp-dev libssl-dev pkg-config
     # tests
-    libcmocka-dev python3 procps chromium
+    libcmocka-dev python3 openssl postgresql-client python3-psycopg2 procps chromium
 )
 
 # npm brings the JavaScript engines that tests run in; it needs any of them to run itself

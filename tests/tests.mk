@@ -6,7 +6,7 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 TEST_CFLAGS := -std=gnu11 -O1 -g $(HOST_WARN) -Iguest/vfs
 VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
 SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c log.c wire.c cell.c backend.c conn.c gate.c listener.c forkserver.c \
-	forkserver_child.c supervisor.c vacuum.c peers.c sandbox.c)
+	forkserver_child.c supervisor.c vacuum.c peers.c sandbox.c tls.c tls_gateway.c)
 
 UNIT := test-wire test-options test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
 	test-stream test-transport-imports test-transport-callbacks test-transport-polling
@@ -38,12 +38,12 @@ $(foreach t,$(UNIT),$(eval $(call UNIT_RULE,$(t))))
 
 $(TESTS)/pgcell-fake: $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $(wildcard host/*.h)
 	@mkdir -p $(TESTS)
-	@$(CC_HOST) $(TEST_CFLAGS) $(SANITIZE) $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $$(pkg-config --libs libuv libseccomp) -o $@
+	@$(CC_HOST) $(TEST_CFLAGS) $(SANITIZE) $(SUPERVISOR_SOURCES) tests/host/fake-engine.c $$(pkg-config --libs libuv libseccomp openssl) -o $@
 
 # no sanitizers: they ask the kernel for what the sandbox forbids
 $(TESTS)/pgcell-hostile: $(SUPERVISOR_SOURCES) tests/security/hostile-guest.c $(wildcard host/*.h)
 	@mkdir -p $(TESTS)
-	@$(CC_HOST) $(TEST_CFLAGS) $(SUPERVISOR_SOURCES) tests/security/hostile-guest.c $$(pkg-config --libs libuv libseccomp) -o $@
+	@$(CC_HOST) $(TEST_CFLAGS) $(SUPERVISOR_SOURCES) tests/security/hostile-guest.c $$(pkg-config --libs libuv libseccomp openssl) -o $@
 
 $(TESTS)/c-host: $(BUILD)/pgcell.wasm $(wildcard examples/c-host/*)
 	$(SAY) 'building the example host in C'
