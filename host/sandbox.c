@@ -339,10 +339,15 @@ void sandbox_close_others(int from, const int *keep, size_t count)
 	close_range((unsigned)from, ~0u, 0);
 }
 
+/* To `value`, or what the user has set if that is less. */
 static int limit(int resource, uint64_t value)
 {
-	const struct rlimit both = {.rlim_cur = value, .rlim_max = value};
+	struct rlimit both;
 
+	if (getrlimit((__rlimit_resource_t)resource, &both) != 0)
+		return -errno;
+	both.rlim_max = both.rlim_max < value ? both.rlim_max : value;
+	both.rlim_cur = both.rlim_max;
 	return setrlimit((__rlimit_resource_t)resource, &both) == 0 ? 0 : -errno;
 }
 

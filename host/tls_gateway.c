@@ -165,7 +165,7 @@ static SSL_CTX *new_context(void)
 	return ctx;
 }
 
-/* From now on new connections get these; the old context lives as long as its connections. */
+/* Takes both descriptors. From now on new connections get these; the old context lives as long as its connections. */
 static void load(int cert_fd, int key_fd)
 {
 	struct tls_report report = {.is_loaded = 0};
@@ -174,6 +174,8 @@ static void load(int cert_fd, int key_fd)
 	BIO *key = read_file(key_fd);
 	const char *problem = NULL;
 
+	close(cert_fd);
+	close(key_fd);
 	if (ctx == NULL || cert == NULL || key == NULL)
 		problem = "the files cannot be read";
 	else if (!use_certificates(ctx, cert))
@@ -488,9 +490,11 @@ static int obey(void)
 		link_new(fds[0], fds[1], order.is_direct != 0);
 		return 1;
 	}
-	if (count == 2 && order.type == TLS_ORDER_LOAD)
+	if (count == 2 && order.type == TLS_ORDER_LOAD) {
 		load(fds[0], fds[1]);
-	else
+		return 1;
+	}
+	if (count != 2)
 		log_error(NULL, 0, "out of file descriptors: TLS clients are turned away (see ulimit -n)");
 	for (size_t i = 0; i < count; i++)
 		close(fds[i]);

@@ -2,6 +2,7 @@
 import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -325,23 +326,27 @@ class Tls(TlsCase):
 
     def test_both_ways_at_once(self):
         """Both sides' buffers are full: what goes one way must not wait for the other."""
+        rounds = 400
         c = self.tls()
-        sender_error = []
-
-        def send():
-            try:
-                for _ in range(400):
-                    c.sock.sendall(pgwire.message(b'Q', b"select repeat('y', 60000) /*" + b'z' * 60000 + b'*/\0'))
-            except OSError as error:
-                sender_error.append(error)
         plain = self.connect()
-        thread = threading.Thread(target=send)
-        c.sock.settimeout(30)
-        thread.start()
-        for _ in range(400):
-            self.assertEqual(len(c.collect()[-1].value), 60000)
-        thread.join()
-        self.assertEqual(sender_error, [])
+        query = pgwire.message(b'Q', b"select repeat('y', 60000) /*" + b'z' * 60000 + b'*/\0')
+        to_send, answers, tail = memoryview(query * rounds), 0, b''
+        c.sock.setblocking(False)
+        end = time.monotonic() + 30
+        while answers < rounds and time.monotonic() < end:
+            moved = False
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if to_send:
+                    to_send = to_send[c.sock.send(to_send[:16384]):]
+                    moved = True
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                data = tail + c.sock.recv(1 << 20)
+                answers += data.count(b'Z\0\0\0\5I')
+                tail = data[-5:]
+                moved = True
+            if not moved:
+                select.select([c.sock], [c.sock] if to_send else [], [], 1)
+        self.assertEqual(answers, rounds)
         self.assertEqual(plain.query('select 1').value, '1')
 
     def test_many_clients_at_once(self):
@@ -360,18 +365,23 @@ class Tls(TlsCase):
             thread.join()
         self.assertEqual(results, ['1'] * 60)
 
+    @unittest.skipUnless(os.geteuid() == 0, 'only root sees the descriptors of a process that has a key')
     def test_nothing_is_left_of_connections(self):
         gateway = self.server.tls_gateway()
         folder = f'/proc/{gateway}/fd'
         self.tls().close()
-        wait_until(lambda: len(os.listdir(folder)) <= 8)
-        before = len(os.listdir(folder))
+        counts = []
+        for _ in range(20):  # those of the tests before may still be on their way out
+            counts.append(len(os.listdir(folder)))
+            time.sleep(0.02)
+        before = min(counts)
         for i in range(30):
             c = self.tls('postgres@new')
             c.close() if i % 2 else c.vanish()
             self.raw().close()
         self.assertTrue(wait_until(lambda: len(os.listdir(folder)) <= before), os.listdir(folder))
 
+    @unittest.skipUnless(os.geteuid() == 0, 'only root sees the descriptors of a process that has a key')
     def test_gateway_is_sandboxed_and_alone_has_the_key(self):
         with open(f'/proc/{self.server.tls_gateway()}/status', encoding='ascii') as f:
             status = f.read()
