@@ -2,6 +2,7 @@
 #include "conn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -91,13 +92,86 @@ static bool decline_encryption(struct conn *conn, bool *has_asked, const char *w
 	return true;
 }
 
+static void on_readable(uv_poll_t *handle, int status, int events);
+
+static bool can_have_tls(const struct conn *conn)
+{
+	return conn->owner->start_tls != NULL && conn->peer.ss_family != AF_UNIX && !conn->is_encrypted;
+}
+
+/*
+ * The gateway gets the client, and we get the end of a socket pair under the client's old number. Nothing of what the client
+ * encrypts was read by us. False if the connection is gone.
+ */
+static bool start_tls(struct conn *conn, bool is_direct)
+{
+	socklen_t server_len = sizeof(conn->server);
+	int pair[2] = {-1, -1};
+	int rc = 0;
+
+	if (getsockname(conn->fd, (struct sockaddr *)&conn->server, &server_len) != 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+		rc = -errno;
+	if (rc == 0)
+		rc = conn->owner->start_tls(conn, pair[1], is_direct);
+	if (rc == 0) {
+		uv_poll_stop(&conn->poll); /* libuv and epoll forget the client's socket */
+		if (dup3(pair[0], conn->fd, O_CLOEXEC) < 0)
+			rc = -errno;
+	}
+	for (int i = 0; i < 2; i++) {
+		if (pair[i] >= 0)
+			close(pair[i]);
+	}
+	if (rc != 0) {
+		log_warn(NULL, 0, "connection closed: no TLS: %s", strerror(-rc));
+		conn_free(conn);
+		return false;
+	}
+	conn->is_encrypted = true;
+	uv_poll_start(&conn->poll, UV_READABLE, on_readable);
+	return true;
+}
+
+/* As ProcessStartupPacket(): the answer comes first, and bytes that came in plain text after the request are an attack or a bug. */
+static void on_ssl_request(struct conn *conn)
+{
+	static const char unencrypted[] = "received unencrypted data after SSL request";
+
+	if (!can_have_tls(conn) || conn->has_asked_ssl) {
+		(void)decline_encryption(conn, &conn->has_asked_ssl, unencrypted);
+		return;
+	}
+	conn->has_asked_ssl = true;
+	if (send(conn->fd, "S", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1) {
+		conn_free(conn);
+		return;
+	}
+	if (conn->len > conn->startup.packet_len) {
+		refuse(conn, "08P01", unencrypted,
+		       "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.", NULL);
+		return;
+	}
+	conn->len = 0;
+	(void)start_tls(conn, false);
+}
+
+/* A TLS handshake begins with this byte, and no start-up packet does: its length would be 369 MB. */
+static bool begins_with_tls(const struct conn *conn)
+{
+	uint8_t first;
+
+	return conn->len == 0 && can_have_tls(conn) && !conn->has_asked_ssl && !conn->has_asked_gssenc &&
+	       recv(conn->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && first == 0x16;
+}
+
 static void parse(struct conn *conn)
 {
 	switch (wire_startup_parse(conn->buf, conn->len, &conn->startup)) {
 	case WIRE_NEED_MORE:
 		break;
 	case WIRE_SSL_REQUEST:
-		(void)decline_encryption(conn, &conn->has_asked_ssl, "received unencrypted data after SSL request");
+		on_ssl_request(conn);
 		break;
 	case WIRE_GSSENC_REQUEST:
 		(void)decline_encryption(conn, &conn->has_asked_gssenc,
@@ -123,6 +197,10 @@ static void on_readable(uv_poll_t *handle, int status, int events)
 	(void)events;
 	if (status < 0) {
 		conn_free(conn);
+		return;
+	}
+	if (begins_with_tls(conn)) {
+		(void)start_tls(conn, true);
 		return;
 	}
 	got = recv(conn->fd, conn->buf + conn->len, sizeof(conn->buf) - conn->len, MSG_DONTWAIT);

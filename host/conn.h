@@ -9,6 +9,7 @@
  *		conn_park()	its START is on the way: leave the socket alone
  *		conn_refuse()	a FATAL error, then the end
  *		conn_free()	the end, without a word
+ *	owner->start_tls(conn)	when the client asks for it, or begins with it: from then on conn->fd is one end of a socket pair
  *	owner->on_free(conn)	in conn_free(), so in conn_refuse() too: the last chance to unlink it; must not call back
  *
  * Every state ends in conn_free(); it closes the descriptor at once, the memory follows when libuv lets go.
@@ -19,6 +20,7 @@
 #ifndef PGCELL_CONN_H
 #define PGCELL_CONN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
@@ -35,6 +37,11 @@ struct conn_owner {
 	void (*on_timeout)(struct conn *conn);
 	void (*on_free)(struct conn *conn);
 	void (*on_refuse)(struct conn *conn, const char *sqlstate); /* an error is on its way out; conn_free() follows */
+	/*
+	 * Hands the client on conn->fd over to the TLS gateway, with inner_fd, the end of a socket pair on which the rest comes decrypted;
+	 * both are copied. Returns 0 or -errno. NULL: there is no TLS.
+	 */
+	int (*start_tls)(struct conn *conn, int inner_fd, bool is_direct);
 };
 
 enum conn_state { CONN_READING, CONN_WAITING, CONN_PARKED, CONN_CLOSED };
@@ -48,6 +55,8 @@ struct conn {
 	uv_timer_t timer;
 	unsigned open_handles;
 	bool has_asked_ssl, has_asked_gssenc;
+	bool is_encrypted; /* by the TLS gateway, whose socket pair fd is then */
+	struct sockaddr_storage server; /* encrypted only: the address that the client connected to */
 
 	/* buf[0..len) was read; once on_packet() is called, buf[0..startup.packet_len) is the packet. */
 	uint32_t len;
@@ -58,6 +67,7 @@ struct conn {
 	void *owner_data;
 	uint64_t accepted_ns; /* uv_hrtime() */
 	struct cell *cell; /* whose queue it stands in, or NULL */
+	struct cell *given; /* for a client of our own: its cell, whatever it asks for */
 	TAILQ_ENTRY(conn) cell_link;
 	TAILQ_ENTRY(conn) all_link;
 

@@ -123,7 +123,9 @@ static void fill_args(struct guest_session_args *to, const struct session_args *
 	to->slot = args->slot;
 	to->cell_started_us = args->cell_created_us;
 	to->family = fill_address(&args->peer, to->address, &to->port);
-	if (to->family != 0 && getsockname(args->client_fd, (struct sockaddr *)&local, &len) == 0)
+	if (to->family != 0 && args->server.ss_family != AF_UNIX)
+		(void)fill_address(&args->server, to->server_address, &to->server_port);
+	else if (to->family != 0 && getsockname(args->client_fd, (struct sockaddr *)&local, &len) == 0)
 		(void)fill_address(&local, to->server_address, &to->server_port);
 }
 

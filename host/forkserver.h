@@ -31,7 +31,7 @@
 
 #include "wire.h"
 
-#define FORKSERVER_VERSION 2
+#define FORKSERVER_VERSION 3
 #define FORKSERVER_STOP_GRACE_MS 3000 /* SIGTERM to SIGKILL after ORDER_STOP */
 
 enum order_type {
@@ -65,9 +65,11 @@ struct order {
 	char cell_name[WIRE_CELL_NAME_MAX + 1]; /* for the log */
 	int64_t cell_created_us;
 	uint64_t cell_id; /* sessions may signal those with the same one */
-	uint16_t peer_family;
-	uint16_t peer_port; /* host byte order */
-	uint8_t peer_address[16]; /* IPv4: the first four bytes */
+	struct order_address {
+		uint16_t family; /* 0: unknown */
+		uint16_t port; /* host byte order */
+		uint8_t bytes[16]; /* IPv4: the first four */
+	} peer, server; /* server: where the client connected to, if its socket does not tell */
 	uint8_t preread[WIRE_PACKET_MAX]; /* COPY: the process ids to be stopped, uint32_t each */
 };
 

@@ -210,26 +210,26 @@ static void reap(void)
 	}
 }
 
-static void unpack_peer(struct session_args *args)
+/* Returns its length; AF_UNIX without a path unless it is an address of the internet. */
+static socklen_t unpack_address(struct sockaddr_storage *to, const struct order_address *from)
 {
-	if (order.peer_family == AF_INET) {
-		struct sockaddr_in *in = (struct sockaddr_in *)&args->peer;
+	struct sockaddr_in *in = (struct sockaddr_in *)to;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)to;
 
+	if (from->family == AF_INET) {
 		in->sin_family = AF_INET;
-		in->sin_port = htons(order.peer_port);
-		memcpy(&in->sin_addr, order.peer_address, sizeof(in->sin_addr));
-		args->peer_len = sizeof(*in);
-	} else if (order.peer_family == AF_INET6) {
-		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&args->peer;
-
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(order.peer_port);
-		memcpy(&in6->sin6_addr, order.peer_address, sizeof(in6->sin6_addr));
-		args->peer_len = sizeof(*in6);
-	} else {
-		args->peer.ss_family = AF_UNIX;
-		args->peer_len = sizeof(args->peer.ss_family);
+		in->sin_port = htons(from->port);
+		memcpy(&in->sin_addr, from->bytes, sizeof(in->sin_addr));
+		return sizeof(*in);
 	}
+	if (from->family == AF_INET6) {
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(from->port);
+		memcpy(&in6->sin6_addr, from->bytes, sizeof(in6->sin6_addr));
+		return sizeof(*in6);
+	}
+	to->ss_family = AF_UNIX;
+	return sizeof(to->ss_family);
 }
 
 static void reset_signals(void)
@@ -282,7 +282,8 @@ static _Noreturn void become_session(int client_fd, int cell_fd, int peers_fd)
 	if (order.kind == SESSION_COPY)
 		_exit(copy_run((enum copy_kind)order.copy_kind, client_fd, cell_fd, (order.flags & ORDER_CLEAN_COPY) != 0,
 			       (const uint32_t *)(const void *)order.preread, order.preread_len / sizeof(uint32_t)));
-	unpack_peer(&args);
+	args.peer_len = unpack_address(&args.peer, &order.peer);
+	(void)unpack_address(&args.server, &order.server);
 	if (client_fd >= 0) /* the supervisor's event loop had made it non-blocking */
 		fcntl(client_fd, F_SETFL, fcntl(client_fd, F_GETFL) & ~O_NONBLOCK);
 	session_main(&args);

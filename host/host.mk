@@ -6,7 +6,7 @@ PARTS := 24
 PART_NUMBERS := $(shell seq 0 $$(($(PARTS) - 1)))
 
 HOST_WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Werror
-HOST_CFLAGS := -std=gnu11 -O2 -g -fno-omit-frame-pointer $(HOST_WARN) $(shell pkg-config --cflags libuv libseccomp libmicrohttpd 2>/dev/null) \
+HOST_CFLAGS := -std=gnu11 -O2 -g -fno-omit-frame-pointer $(HOST_WARN) $(shell pkg-config --cflags libuv libseccomp libmicrohttpd openssl 2>/dev/null) \
 	-I$(HOST)/translated -isystem $(TOOLS)/wabt/usr/include
 # Bounds are enforced by the reservation and its guard pages, the stack by its guard and the guest's own check; the memory's
 # address is kept in a segment register.  Loads whose result is not used need not trap.
@@ -51,7 +51,7 @@ $(HOST)/tree.o: guest/image/tree.c $(HOST)/translated/done
 $(BUILD)/pgcell: $(HOST_OBJECTS) $(TRANSLATED_OBJECTS) $(RUNTIME_OBJECTS)
 	$(SAY) 'linking pgcell'
 	@# bound at the start: sessions, which are forked, would bind by themselves, each anew
-	@clang-19 -fuse-ld=lld-19 -Wl,-z,relro,-z,now $^ $$(pkg-config --libs libuv libseccomp libmicrohttpd) -lm -o $@
+	@clang-19 -fuse-ld=lld-19 -Wl,-z,relro,-z,now $^ $$(pkg-config --libs libuv libseccomp libmicrohttpd openssl) -lm -o $@
 
 $(BUILD)/pgcell.img: $(BUILD)/pgcell $(BUILD)/guest/cluster/done guest/image/build.sh
 	$(SAY) 'making the image'

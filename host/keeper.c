@@ -207,13 +207,21 @@ void keeper_advance(struct supervisor *sv, struct cell *cell)
 
 /* ---- new cells ---- */
 
+/* Before that, new cells would let in everybody. */
+static bool is_set_up(const struct supervisor *sv)
+{
+	return sv->config->auth == AUTH_TRUST || sv->auth.prepared != NULL;
+}
+
 /* What a new cell starts as; NULL: as the image. */
 static struct cell *find_template(struct supervisor *sv, const char *name)
 {
 	const char *template = sv->config->template;
 	struct cell *cell = template == NULL || (name != NULL && strcmp(name, template) == 0) ? NULL : cell_find(&sv->cells, template);
 
-	return cell == NULL || cell->state == CELL_NEW ? NULL : cell;
+	if (cell == NULL || cell->state == CELL_NEW)
+		cell = sv->auth.prepared;
+	return cell;
 }
 
 static struct cell *add_cell(struct supervisor *sv, const char *name, struct cell *template)
@@ -233,10 +241,41 @@ static struct cell *add_cell(struct supervisor *sv, const char *name, struct cel
 	return cell;
 }
 
+/* The cell that --template names: NULL if there is none, or none yet. */
+static struct cell *named_template(struct supervisor *sv)
+{
+	return sv->config->template == NULL ? NULL : cell_find(&sv->cells, sv->config->template);
+}
+
+/* Warm cells are copies of the template as it was: they serve while nobody has been in it since. */
+static bool warm_cells_are_current(struct supervisor *sv)
+{
+	const struct cell *template = named_template(sv);
+
+	return sv->config->template == NULL || (template != NULL && template->state == CELL_READY && LIST_EMPTY(&template->backends));
+}
+
+void keeper_session_ended(struct supervisor *sv, struct cell *cell)
+{
+	struct cell *each, *next;
+
+	cell->idle_since_ms = uv_now(&sv->loop);
+	if (sv->warm_count == 0 || cell != named_template(sv))
+		return;
+	for (each = LIST_FIRST(&sv->cells.all); each != NULL; each = next) {
+		next = LIST_NEXT(each, all_link);
+		if (!each->is_warm)
+			continue;
+		each->is_warm = false; /* private, it ends: now or with what is done for it */
+		sv->warm_count--;
+		supervisor_advance(sv, each);
+	}
+}
+
 /* Takes as many as are missing; called when a warm cell was taken and now and then. */
 static void refill(struct supervisor *sv)
 {
-	while (!sv->is_stopping && sv->warm_count < (size_t)sv->config->warm && !keeper_is_full(sv)) {
+	while (!sv->is_stopping && is_set_up(sv) && warm_cells_are_current(sv) && sv->warm_count < (size_t)sv->config->warm && !keeper_is_full(sv)) {
 		struct cell *cell = add_cell(sv, NULL, find_template(sv, NULL));
 
 		if (cell == NULL)
@@ -275,7 +314,7 @@ static struct cell *take_warm(struct supervisor *sv, const char *name)
 struct cell *keeper_new_cell(struct supervisor *sv, const char *name)
 {
 	bool is_template = name != NULL && sv->config->template != NULL && strcmp(name, sv->config->template) == 0;
-	struct cell *cell = sv->warm_count == 0 || is_template ? NULL : take_warm(sv, name);
+	struct cell *cell = sv->warm_count == 0 || is_template || !warm_cells_are_current(sv) ? NULL : take_warm(sv, name);
 
 	return cell != NULL ? cell : add_cell(sv, name, find_template(sv, name));
 }
@@ -386,8 +425,10 @@ static void create(struct supervisor *sv, struct cell *source, const struct keep
 	}
 	if (request->op == KEEPER_CREATE && request->source == NULL) {
 		cell = keeper_new_cell(sv, request->name);
-		source = NULL;
+		source = NULL; /* it has begun already */
 	} else {
+		if (source != NULL && source->state == CELL_NEW)
+			source = find_template(sv, NULL);
 		cell = cell_add(&sv->cells, request->name);
 	}
 	if (cell == NULL) {
@@ -398,7 +439,7 @@ static void create(struct supervisor *sv, struct cell *source, const struct keep
 	cell->idle_since_ms = uv_now(&sv->loop);
 	if (request->op == KEEPER_RESTORE)
 		copy_on_request(sv, COPY_RESTORE, NULL, cell, request);
-	else if (source != NULL && source->state != CELL_NEW)
+	else if (source != NULL)
 		copy_on_request(sv, COPY_CLONE, source, cell, request);
 	else
 		answer(request->done, request->data, NULL, "created");
@@ -423,6 +464,8 @@ void keeper_request(struct supervisor *sv, const struct keeper_request *request)
 
 	if (sv->is_stopping)
 		refuse(request, "57P03", "the database system is shutting down%s", "");
+	else if (!is_set_up(sv))
+		refuse(request, "57P03", "the database system is starting up%s", "");
 	else if (!wire_cell_name_is_valid(request->name))
 		refuse(request, "3D000", "invalid cell name \"%s\"", request->name);
 	else if (is_new && cell != NULL)
@@ -455,7 +498,7 @@ int keeper_list(struct supervisor *sv, int fd)
 		return -errno;
 	}
 	LIST_FOREACH (cell, &sv->cells.all, all_link) {
-		if (!cell->is_warm)
+		if (!cell->is_warm && cell != sv->auth.prepared)
 			fprintf(out, "%s\t%s\t%u\t%llu\n", cell->name, cell_state_name(cell->state), (unsigned)cell->slots_taken_count,
 				(unsigned long long)memory_of(cell));
 	}

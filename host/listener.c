@@ -62,7 +62,7 @@ static int describe_tcp(struct listener *listener)
 	return 0;
 }
 
-int listener_open_tcp(struct listener *listener, const char *host, int64_t port, char *err, size_t err_len)
+int listener_open_tcp(struct listener *listener, const char *host, int64_t port, bool may_be_public, char *err, size_t err_len)
 {
 	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
 	struct addrinfo *found = NULL;
@@ -77,10 +77,10 @@ int listener_open_tcp(struct listener *listener, const char *host, int64_t port,
 		goto cleanup;
 	}
 	for (const struct addrinfo *each = found; each != NULL; each = each->ai_next) {
-		if (!is_loopback(each->ai_addr)) {
+		if (!may_be_public && !is_loopback(each->ai_addr)) {
 			fail(err, err_len,
 			     "will not listen on %.80s: authentication is not set up, and other machines could connect; "
-			     "use 127.0.0.1, [::1] or the Unix socket",
+			     "use 127.0.0.1, [::1] or the Unix socket, or see --auth",
 			     host);
 			goto cleanup;
 		}
@@ -248,7 +248,7 @@ static int64_t port_in(const char *path, int64_t otherwise)
 	return *end == '\0' && end != at + sizeof(mark) - 1 && port >= 0 && port <= 65535 ? port : otherwise;
 }
 
-int listener_adopt(struct listener *listener, int fd, int64_t port, char *err, size_t err_len)
+int listener_adopt(struct listener *listener, int fd, int64_t port, bool may_be_public, char *err, size_t err_len)
 {
 	union {
 		struct sockaddr any;
@@ -277,7 +277,7 @@ int listener_adopt(struct listener *listener, int fd, int64_t port, char *err, s
 			 bound.un.sun_path[0] != '\0' ? bound.un.sun_path : "a socket without a file");
 		listener->port = port_in(listener->name, port);
 		rc = 0;
-	} else if (!is_loopback(&bound.any)) {
+	} else if (!may_be_public && !is_loopback(&bound.any)) {
 		fail(err, err_len,
 		     "will not listen on descriptor %d, which was passed: authentication is not set up, and other machines "
 		     "could connect",

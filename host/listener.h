@@ -30,8 +30,8 @@ enum listener_kind { LISTENER_CLIENTS, LISTENER_CONTROL };
 
 #define LISTENER_CLOSED {.fd = -1}
 
-/* Refuses addresses that other machines can reach. Port 0: any free one, see .port. */
-int listener_open_tcp(struct listener *listener, const char *host, int64_t port, char *err, size_t err_len)
+/* Refuses addresses that other machines can reach unless may_be_public. Port 0: any free one, see .port. */
+int listener_open_tcp(struct listener *listener, const char *host, int64_t port, bool may_be_public, char *err, size_t err_len)
 	__attribute__((warn_unused_result));
 
 /*
@@ -50,7 +50,7 @@ int listener_open_path(struct listener *listener, const char *path, char *err, s
  * A socket that listens already, as systemd passes it; taken in every case. TCP or Unix; the same addresses are refused. `port` names a
  * Unix socket whose file has another name than PostgreSQL's. The file stays when the listener closes.
  */
-int listener_adopt(struct listener *listener, int fd, int64_t port, char *err, size_t err_len)
+int listener_adopt(struct listener *listener, int fd, int64_t port, bool may_be_public, char *err, size_t err_len)
 	__attribute__((warn_unused_result));
 
 void listener_close(struct listener *listener);

@@ -35,10 +35,11 @@ static const char *tell_health(void *data)
 	return ops->server->health(ops->server->data);
 }
 
-static void on_probed(const char *reason, void *data)
+static void on_probed(const char *reason, const char *value, void *data)
 {
 	struct operations *ops = data;
 
+	(void)value;
 	ops->probed_ns = uv_hrtime();
 	if (reason != NULL && (ops->was_ready || strcmp(reason, ops->reason) != 0))
 		log_warn(NULL, 0, "not ready: %s", reason);
@@ -64,9 +65,9 @@ static void ask_readiness(void *data)
 		return;
 	rc = ops->server->connect(ops->server->data);
 	if (rc >= 0)
-		rc = probe_start(&ops->probe, ops->loop, rc, READY_TIMEOUT_MS, on_probed, ops);
+		rc = probe_start(&ops->probe, ops->loop, rc, "SELECT 1", READY_TIMEOUT_MS, on_probed, ops);
 	if (rc < 0)
-		on_probed(uv_strerror(rc), ops);
+		on_probed(uv_strerror(rc), "", ops);
 }
 
 void operations_init(struct operations *ops)

@@ -86,6 +86,7 @@ static const char *const isolate_choices[] = {
 static const char *const framing_choices[] = {[FRAMING_PACKET4] = "packet4", [FRAMING_RAW] = "raw", NULL};
 static const char *const format_choices[] = {
 	[OUTPUT_ALIGNED] = "aligned", [OUTPUT_CSV] = "csv", [OUTPUT_JSON] = "json", NULL};
+static const char *const auth_choices[] = {[AUTH_TRUST] = "trust", [AUTH_SCRAM] = "scram-sha-256", NULL};
 static const char *const log_format_choices[] = {[LOG_FORMAT_TEXT] = "text", [LOG_FORMAT_JSON] = "json", NULL};
 
 #define FIELD(name) offsetof(struct config, name)
@@ -131,6 +132,16 @@ static const struct option_spec specs[] = {
 	 NULL, "how long running statements may go on after SIGTERM", RELOADED},
 	{SERVE, "metrics-listen", "HOST:PORT", "PGCELL_METRICS_LISTEN", "none", NULL, OPTION_TEXT, FIELD(metrics_listen), 0, 0, NULL,
 	 "HTTP for /metrics, /healthz and /readyz, without authentication; \"none\" disables it", FIXED},
+	{SERVE, "auth", "METHOD", "PGCELL_AUTH", "trust", NULL, OPTION_CHOICE, FIELD(auth), 0, 0, auth_choices,
+	 "\"scram-sha-256\": clients need a password, in every cell; without it only this machine can connect", FIXED},
+	{SERVE, "password-file", "FILE", "PGCELL_PASSWORD_FILE", NULL, "none", OPTION_TEXT, FIELD(password_file), 0, 0, NULL,
+	 "its first line is the password of role postgres in new cells; yours alone (mode 0600)", FIXED},
+	{SERVE, "tls-cert", "FILE", "PGCELL_TLS_CERT", NULL, "no TLS", OPTION_TEXT, FIELD(tls_cert), 0, 0, NULL,
+	 "server's certificate and what leads to its issuer, PEM; SIGHUP reads it anew", FIXED},
+	{SERVE, "tls-key", "FILE", "PGCELL_TLS_KEY", NULL, "no TLS", OPTION_TEXT, FIELD(tls_key), 0, 0, NULL,
+	 "its private key, PEM without a passphrase; yours alone (mode 0600)", FIXED},
+	{SERVE, "tls-only", NULL, "PGCELL_TLS_ONLY", "off", NULL, OPTION_FLAG, FIELD(is_tls_only), 0, 0, NULL,
+	 "refuse TCP clients without TLS", FIXED},
 	{ALL, "log-format", "FORMAT", "PGCELL_LOG_FORMAT", "text", NULL, OPTION_CHOICE, FIELD(log_format), 0, 0,
 	 log_format_choices, "\"json\" writes the log as one object a line", FIXED},
 	{ALL, "verbose", NULL, "PGCELL_VERBOSE", "off", NULL, OPTION_FLAG, FIELD(is_verbose), 0, 0, NULL,
@@ -557,6 +568,13 @@ static int finish_config(struct config *config, char *err, size_t err_len)
 		free(config->socket_dir);
 		config->socket_dir = NULL;
 	}
+	if ((config->auth == AUTH_SCRAM) != (config->password_file != NULL))
+		return fail(err, err_len, "--auth scram-sha-256 and --password-file belong together");
+	if ((config->tls_cert == NULL) != (config->tls_key == NULL))
+		return fail(err, err_len, "--tls-cert and --tls-key belong together: --tls-%s is missing",
+			    config->tls_cert == NULL ? "cert" : "key");
+	if (config->is_tls_only && config->tls_cert == NULL)
+		return fail(err, err_len, "--tls-only needs --tls-cert and --tls-key");
 	if (command->listen == NULL && config->listen_host == NULL && config->socket_dir == NULL)
 		return fail(err, err_len, "--listen none and --socket-dir none leave nothing to connect to");
 	return 0;
@@ -756,6 +774,7 @@ void config_release(struct config *config)
 	free(config->socket_dir);
 	free(config->image_path);
 	free(config->template);
+	free(config->password_file);
 	free(config->socket_path);
 	free(config->user);
 	free(config->database);
@@ -763,5 +782,7 @@ void config_release(struct config *config)
 	free(config->statements);
 	free(config->metrics_listen);
 	free(config->metrics_host);
+	free(config->tls_cert);
+	free(config->tls_key);
 	memset(config, 0, sizeof(*config));
 }

@@ -23,6 +23,7 @@
 #include <stdio.h>
 
 enum isolate { ISOLATE_CELL, ISOLATE_CONNECTION };
+enum auth_method { AUTH_TRUST, AUTH_SCRAM };
 enum output_format { OUTPUT_ALIGNED, OUTPUT_CSV, OUTPUT_JSON };
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
@@ -38,6 +39,8 @@ struct config {
 	int64_t port; /* 0: any free one; without TCP it only names the socket file */
 	char *socket_dir; /* NULL: no Unix socket */
 	char *image_path;
+	char *tls_cert, *tls_key; /* both, or NULL: no TLS */
+	bool is_tls_only;
 	int64_t isolate; /* enum isolate */
 	int64_t session_wait_ms;
 	int64_t startup_timeout_ms;
@@ -46,6 +49,8 @@ struct config {
 	int64_t max_sessions;
 	int64_t sessions_per_cell;
 	int64_t session_memory_mib;
+	int64_t auth; /* enum auth_method */
+	char *password_file; /* NULL without SCRAM */
 	int64_t total_memory_mib; /* 0: no limit */
 	int64_t warm;
 	int64_t idle_timeout_s; /* 0: never */

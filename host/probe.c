@@ -12,11 +12,9 @@
 #define HEAD_BYTES 5 /* a message's type and length word */
 
 /* Its length, protocol 3.0, the parameters, and a zero. */
-static const char startup[] = "\0\0\0\x45\0\3\0\0user\0postgres\0database\0postgres@new\0application_name\0pgcell\0";
-static const char query[] = "Q\0\0\0\x0dSELECT 1";
+static const char startup[] = "\0\0\0\x41\0\3\0\0user\0postgres\0database\0postgres\0application_name\0pgcell\0";
 static const char terminate[] = "X\0\0\0\4";
-_Static_assert(sizeof(startup) == 0x45, "as its first word says; the last zero is the literal's");
-_Static_assert(sizeof(query) == 0x0d + 1, "as its length word says; the last zero is the literal's");
+_Static_assert(sizeof(startup) == 0x41, "as its first word says; the last zero is the literal's");
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -35,7 +33,7 @@ static void end(struct probe *probe)
 static void finish(struct probe *probe, const char *reason)
 {
 	end(probe);
-	probe->on_done(reason, probe->data);
+	probe->on_done(reason, probe->value, probe->data);
 }
 
 void probe_cancel(struct probe *probe)
@@ -53,6 +51,35 @@ bool probe_is_idle(const struct probe *probe)
 static int say(struct probe *probe, const void *what, size_t len)
 {
 	return send(probe->fd, what, len, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
+}
+
+static int ask(struct probe *probe)
+{
+	uint8_t message[HEAD_BYTES + PROBE_SQL_MAX] = {'Q'};
+	size_t len = strlen(probe->sql) + 1;
+	uint32_t word = htonl((uint32_t)(len + 4));
+
+	if (len > PROBE_SQL_MAX)
+		return -1;
+	memcpy(message + 1, &word, sizeof(word));
+	memcpy(message + HEAD_BYTES, probe->sql, len);
+	return say(probe, message, HEAD_BYTES + len);
+}
+
+/* The first column of a DataRow, of which the beginning is there. */
+static void keep_value(struct probe *probe)
+{
+	uint32_t len = probe->message_len < sizeof(probe->message) ? probe->message_len : sizeof(probe->message);
+	uint32_t start = HEAD_BYTES + 2 + 4;
+	uint32_t word, n;
+
+	if (len < start)
+		return;
+	memcpy(&word, probe->message + HEAD_BYTES + 2, sizeof(word));
+	n = ntohl(word);
+	if (n > len - start) /* NULL, too long, or a lie */
+		n = 0;
+	snprintf(probe->value, sizeof(probe->value), "%.*s", (int)n, (const char *)probe->message + start);
 }
 
 /* The text of an ErrorResponse, of which the beginning is there. */
@@ -88,6 +115,9 @@ static bool on_message(struct probe *probe)
 			return false;
 		}
 		return true;
+	case 'D':
+		keep_value(probe);
+		return true;
 	case 'C':
 		probe->is_completed = probe->has_asked;
 		return true;
@@ -98,7 +128,7 @@ static bool on_message(struct probe *probe)
 			return false;
 		}
 		probe->has_asked = true;
-		if (say(probe, query, sizeof(query)) == 0)
+		if (ask(probe) == 0)
 			return true;
 		finish(probe, "the query could not be sent");
 		return false;
@@ -163,7 +193,7 @@ static void on_timeout(uv_timer_t *timer)
 	finish(timer->data, "no answer in time");
 }
 
-int probe_start(struct probe *probe, uv_loop_t *loop, int fd, uint64_t timeout_ms, probe_done_fn *on_done, void *data)
+int probe_start(struct probe *probe, uv_loop_t *loop, int fd, const char *sql, uint64_t timeout_ms, probe_done_fn *on_done, void *data)
 {
 	int rc;
 
@@ -179,6 +209,7 @@ int probe_start(struct probe *probe, uv_loop_t *loop, int fd, uint64_t timeout_m
 	probe->timer.data = probe;
 	probe->is_running = true;
 	probe->fd = fd;
+	probe->sql = sql;
 	probe->on_done = on_done;
 	probe->data = data;
 	if (say(probe, startup, sizeof(startup)) != 0) {

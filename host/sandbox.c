@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -232,7 +233,7 @@ static int add_rules(scmp_filter_ctx ctx)
 }
 
 /* libseccomp 2.5 can write its program to a file only. */
-static int export_filter(scmp_filter_ctx ctx)
+static int export_filter(const scmp_filter_ctx ctx)
 {
 	int fd = memfd_create("pgcell-filter", MFD_CLOEXEC);
 	ssize_t len;
@@ -263,14 +264,15 @@ static unsigned fill_in(uint32_t placeholder, uint32_t value)
 	return count;
 }
 
-static int compile_filter(char *err, size_t err_len)
+/* Has add() make the rules of a filter that kills, and use() take it. */
+static int with_filter(int (*add)(scmp_filter_ctx), int (*use)(const scmp_filter_ctx), char *err, size_t err_len)
 {
 	uint32_t action = SECCOMP_RET_KILL_PROCESS;
 	scmp_filter_ctx ctx;
 	int rc;
 
 	if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0)
-		return fail(err, err_len, "this kernel has no seccomp filters, without which sessions would not be confined");
+		return fail(err, err_len, "this kernel has no seccomp filters, without which processes would not be confined");
 	ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	if (ctx == NULL)
 		return fail(err, err_len, "cannot make a system call filter: out of memory");
@@ -278,12 +280,12 @@ static int compile_filter(char *err, size_t err_len)
 	if (rc == 0) /* a tree instead of a list: the kernel, which tries every number at once, installs it in two thirds of the time */
 		rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (rc == 0)
-		rc = add_rules(ctx);
+		rc = add(ctx);
 	if (rc == 0)
-		rc = export_filter(ctx);
+		rc = use(ctx);
 	seccomp_release(ctx);
 	if (rc != 0)
-		return fail(err, err_len, "cannot compile the system call filter: %s", strerror(-rc));
+		return fail(err, err_len, "cannot make the system call filter: %s", strerror(-rc));
 	return 0;
 }
 
@@ -306,7 +308,7 @@ static int measure_address_space(char *err, size_t err_len)
 
 int sandbox_prepare(char *err, size_t err_len)
 {
-	if (measure_address_space(err, err_len) != 0 || compile_filter(err, err_len) != 0)
+	if (measure_address_space(err, err_len) != 0 || with_filter(add_rules, export_filter, err, err_len) != 0)
 		return -1;
 	sandbox_no_new_privs();
 	if (give_up_files(err, err_len) != 0 || drop_capabilities(err, err_len) != 0)
@@ -337,14 +339,19 @@ void sandbox_close_others(int from, const int *keep, size_t count)
 	close_range((unsigned)from, ~0u, 0);
 }
 
+/* To `value`, or what the user has set if that is less. */
 static int limit(int resource, uint64_t value)
 {
-	const struct rlimit both = {.rlim_cur = value, .rlim_max = value};
+	struct rlimit both;
 
+	if (getrlimit((__rlimit_resource_t)resource, &both) != 0)
+		return -errno;
+	both.rlim_max = both.rlim_max < value ? both.rlim_max : value;
+	both.rlim_cur = both.rlim_max;
 	return setrlimit((__rlimit_resource_t)resource, &both) == 0 ? 0 : -errno;
 }
 
-static int set_limits(int highest_fd)
+static int set_common_limits(void)
 {
 	static const int to_nothing[] = {RLIMIT_NPROC, RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE};
 	struct stat log;
@@ -355,6 +362,13 @@ static int set_limits(int highest_fd)
 	/* the log may be a file, which would then not grow; no other one is open */
 	if (rc == 0 && (fstat(STDERR_FILENO, &log) != 0 || !S_ISREG(log.st_mode)))
 		rc = limit(RLIMIT_FSIZE, 0);
+	return rc;
+}
+
+static int set_limits(int highest_fd)
+{
+	int rc = set_common_limits();
+
 	if (rc == 0)
 		rc = limit(RLIMIT_NOFILE, (uint64_t)highest_fd + 1 + PEERS_MAX);
 	if (rc == 0)
@@ -383,4 +397,51 @@ int sandbox_enter(const int *keep, size_t count, int receive_fd)
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) != 0)
 		return -errno;
 	return 0;
+}
+
+/* ---- the TLS gateway ---- */
+
+static const int gateway_allowed[] = {
+	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(shutdown), SCMP_SYS(close),
+	SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(poll),
+	SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(time), SCMP_SYS(restart_syscall),
+	SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap),
+	SCMP_SYS(getrandom), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(sched_yield), SCMP_SYS(exit), SCMP_SYS(exit_group),
+};
+
+/* for libraries that look for a configuration or a source of random numbers */
+static const int gateway_refused[] = {
+	SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(access), SCMP_SYS(readlink), SCMP_SYS(fstat), SCMP_SYS(newfstatat),
+	SCMP_SYS(lseek), SCMP_SYS(fcntl), SCMP_SYS(sysinfo), SCMP_SYS(uname),
+};
+
+static int add_gateway_rules(scmp_filter_ctx ctx)
+{
+	int rc = add_memory_rules(ctx);
+
+	for (size_t i = 0; i < COUNT(gateway_allowed) && rc == 0; i++)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, gateway_allowed[i], 0);
+	for (size_t i = 0; i < COUNT(gateway_refused) && rc == 0; i++)
+		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), gateway_refused[i], 0);
+	if (rc == 0)
+		rc = ALLOW(ctx, sendto, 1, is_null(4));
+	if (rc == 0) /* libuv makes descriptors non-blocking */
+		rc = ALLOW(ctx, ioctl, 1, is_int(1, FIONBIO));
+	if (rc == 0) /* malloc */
+		rc = ALLOW(ctx, mprotect, 1, has_bits(2, PROT_EXEC, 0));
+	if (rc == 0) /* abort() */
+		rc = ALLOW(ctx, tgkill, 1, is_int(0, (uint32_t)getpid()));
+	return rc;
+}
+
+int sandbox_enter_gateway(char *err, size_t err_len)
+{
+	int rc = set_common_limits();
+
+	if (rc != 0)
+		return fail(err, err_len, "cannot set limits: %s", strerror(-rc));
+	sandbox_no_new_privs();
+	if (give_up_files(err, err_len) != 0 || drop_capabilities(err, err_len) != 0)
+		return -1;
+	return with_filter(add_gateway_rules, seccomp_load, err, err_len);
 }

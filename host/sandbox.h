@@ -4,6 +4,7 @@
  * socket of its client, and can get nothing else.
  *
  * Calling sequence:
+ *	sandbox_enter_gateway()	in the TLS gateway
  *	sandbox_no_new_privs()	in the supervisor, when it runs no programs
  *	sandbox_prepare()	in the fork server, once, when it needs files no more: gives up capabilities and files
  *				(Landlock, where the kernel has it) for itself and its sessions, and compiles the system call filter
@@ -35,5 +36,11 @@ void sandbox_close_others(int from, const int *keep, size_t count);
  * received from, SANDBOX_RECEIVED_MAX of them (peers.h); -1 for none. Returns 0 or -errno: then the guest must not run.
  */
 int sandbox_enter(const int *keep, size_t count, int receive_fd) __attribute__((warn_unused_result));
+
+/*
+ * For the TLS gateway, which has its event loop already: no files, no capabilities, and a filter of its own. Returns 0, or -1 with a
+ * message for the user in err.
+ */
+int sandbox_enter_gateway(char *err, size_t err_len) __attribute__((warn_unused_result));
 
 #endif

@@ -54,6 +54,7 @@ struct session_args {
 	int64_t cell_created_us; /* microseconds since 1970-01-01 UTC */
 	struct sockaddr_storage peer; /* AF_INET, AF_INET6, or AF_UNIX without a path */
 	socklen_t peer_len;
+	struct sockaddr_storage server; /* AF_UNIX: ask the client's socket; with TLS it is another one */
 	const uint8_t *preread; /* start-up packet, the @cell part removed, and whatever followed it */
 	uint32_t preread_len; /* bytes */
 };

@@ -19,6 +19,7 @@
 #include "sd.h"
 #include "supervisor_internal.h"
 #include "tally.h"
+#include "tls.h"
 
 #define CONNS_EXTRA 64 /* connections without a session, beyond max-sessions: cancel requests must get through */
 #define CANCELS_PER_CELL_MAX 16 /* running at a time; clients need no password for these */
@@ -44,19 +45,19 @@ int supervisor_send_order(struct supervisor *sv, struct order *order, int client
 	return rc;
 }
 
-static void pack_peer(struct order *order, const struct sockaddr_storage *peer)
+static void pack_address(struct order_address *to, const struct sockaddr_storage *from)
 {
-	order->peer_family = peer->ss_family;
-	if (peer->ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)peer;
+	to->family = from->ss_family;
+	if (from->ss_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)from;
 
-		order->peer_port = ntohs(in->sin_port);
-		memcpy(order->peer_address, &in->sin_addr, sizeof(in->sin_addr));
-	} else if (peer->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)peer;
+		to->port = ntohs(in->sin_port);
+		memcpy(to->bytes, &in->sin_addr, sizeof(in->sin_addr));
+	} else if (from->ss_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
 
-		order->peer_port = ntohs(in6->sin6_port);
-		memcpy(order->peer_address, &in6->sin6_addr, sizeof(in6->sin6_addr));
+		to->port = ntohs(in6->sin6_port);
+		memcpy(to->bytes, &in6->sin6_addr, sizeof(in6->sin6_addr));
 	}
 }
 
@@ -102,7 +103,8 @@ static int start_backend(struct supervisor *sv, enum session_kind kind, struct c
 	order.cell_id = cell->id;
 	snprintf(order.cell_name, sizeof(order.cell_name), "%s", cell->name);
 	if (conn != NULL) {
-		pack_peer(&order, &conn->peer);
+		pack_address(&order.peer, &conn->peer);
+		pack_address(&order.server, &conn->server);
 		pack_preread(&order, conn);
 	}
 	rc = supervisor_send_order(sv, &order, conn != NULL ? conn->fd : -1, cell->fd);
@@ -386,7 +388,7 @@ static void on_ended(struct supervisor *sv, struct backend *backend, int wait_st
 	if (sv->is_stopping && !sv->is_draining)
 		return;
 	if (kind == SESSION_CLIENT)
-		cell->idle_since_ms = uv_now(&sv->loop);
+		keeper_session_ended(sv, cell);
 	if (sv->is_draining && kind != SESSION_CLIENT) {
 		/* they were told to end, and their cells end as well */
 	} else if (kind == SESSION_RECOVER) {
@@ -510,11 +512,57 @@ static struct cell *find_cell(struct supervisor *sv, struct conn *conn)
 	return cell;
 }
 
+/*
+ * In PostgreSQL's words. Cancel requests get through, as with PostgreSQL, where pg_hba.conf has no say about them: many clients send
+ * them without encryption, and their key is worth nothing but a cancelled query.
+ */
+static bool refuse_plain_text(const struct supervisor *sv, struct conn *conn)
+{
+	char address[INET6_ADDRSTRLEN] = "?";
+	const char *user = conn->startup.user != NULL ? conn->startup.user : "";
+	char message[WIRE_TEXT_MAX];
+
+	if (!sv->config->is_tls_only || conn->is_encrypted || conn->peer.ss_family == AF_UNIX)
+		return false;
+	(void)uv_inet_ntop(conn->peer.ss_family,
+			   conn->peer.ss_family == AF_INET
+				   ? (const void *)&((const struct sockaddr_in *)&conn->peer)->sin_addr
+				   : (const void *)&((const struct sockaddr_in6 *)&conn->peer)->sin6_addr,
+			   address, sizeof(address));
+	snprintf(message, sizeof(message), "no pg_hba.conf entry for host \"%s\", user \"%.63s\", database \"%.63s\", no encryption",
+		 address, user, conn->startup.database != NULL ? conn->startup.database : user);
+	conn_refuse(conn, "28000", message, NULL);
+	return true;
+}
+
+static int on_start_tls(struct conn *conn, int inner_fd, bool is_direct)
+{
+	struct supervisor *sv = conn->owner_data;
+
+	return tls_accept(&sv->tls, conn->fd, inner_fd, is_direct);
+}
+
+/* Into the cell's queue. */
+static void admit(struct supervisor *sv, struct conn *conn, struct cell *cell)
+{
+	conn->cell = cell;
+	TAILQ_INSERT_TAIL(&cell->waiting, conn, cell_link);
+	conn_wait(conn, (uint64_t)sv->config->session_wait_ms);
+	supervisor_advance(sv, cell);
+}
+
 static void on_conn_packet(struct conn *conn)
 {
 	struct supervisor *sv = conn->owner_data;
 	struct cell *cell;
 
+	if (conn->given != NULL) {
+		cell = conn->given;
+		conn->given = NULL;
+		wire_route(conn->startup.database, &conn->route);
+		admit(sv, conn, cell);
+		return;
+	}
 	if (sv->is_stopping) {
 		refuse_shutdown(conn);
 		return;
@@ -523,6 +571,8 @@ static void on_conn_packet(struct conn *conn)
 		cancel(sv, conn);
 		return;
 	}
+	if (refuse_plain_text(sv, conn))
+		return;
 	wire_route(conn->startup.database, &conn->route);
 	if (conn->route.kind == WIRE_CELL_BAD_NAME) {
 		char message[WIRE_TEXT_MAX];
@@ -544,10 +594,7 @@ static void on_conn_packet(struct conn *conn)
 	cell = find_cell(sv, conn);
 	if (cell == NULL)
 		return;
-	conn->cell = cell;
-	TAILQ_INSERT_TAIL(&cell->waiting, conn, cell_link);
-	conn_wait(conn, (uint64_t)sv->config->session_wait_ms);
-	supervisor_advance(sv, cell);
+	admit(sv, conn, cell);
 }
 
 static void on_conn_gone(struct conn *conn)
@@ -587,6 +634,8 @@ static void on_conn_free(struct conn *conn)
 	conn->cell = NULL;
 	TAILQ_REMOVE(&sv->conns, conn, all_link);
 	sv->conn_count--;
+	if (conn->given != NULL)
+		supervisor_advance(sv, conn->given); /* it ends */
 }
 
 static void on_conn_refuse(struct conn *conn, const char *sqlstate)
@@ -604,25 +653,42 @@ static const struct conn_owner conn_owner = {
 	.on_refuse = on_conn_refuse,
 };
 
+static const struct conn_owner conn_owner_with_tls = {
+	.on_packet = on_conn_packet,
+	.on_gone = on_conn_gone,
+	.on_timeout = on_conn_timeout,
+	.on_free = on_conn_free,
+	.on_refuse = on_conn_refuse,
+	.start_tls = on_start_tls,
+};
+
+/* Takes fd. NULL when memory ran out. */
+static struct conn *add_conn(struct supervisor *sv, int fd, const struct sockaddr_storage *peer)
+{
+	const struct conn_owner *owner = sv->config->tls_cert != NULL ? &conn_owner_with_tls : &conn_owner;
+	struct conn *conn = conn_new(&sv->loop, fd, peer, owner, sv, (uint64_t)sv->config->startup_timeout_ms);
+
+	if (conn == NULL) {
+		log_error(NULL, 0, "out of memory for a connection");
+		return NULL;
+	}
+	conn->accepted_ns = uv_hrtime();
+	TAILQ_INSERT_TAIL(&sv->conns, conn, all_link);
+	sv->conn_count++;
+	return conn;
+}
+
 /* Takes fd. */
 static void on_accept(void *data, int fd, const struct sockaddr_storage *peer)
 {
 	struct supervisor *sv = data;
-	struct conn *conn;
 
 	if (sv->conn_count >= (size_t)sv->config->max_sessions + CONNS_EXTRA) {
 		metrics_count_code(&sv->ops.metrics.refused, "53300", 1);
 		gate_turn_away(fd);
 		return;
 	}
-	conn = conn_new(&sv->loop, fd, peer, &conn_owner, sv, (uint64_t)sv->config->startup_timeout_ms);
-	if (conn == NULL) {
-		log_error(NULL, 0, "out of memory for a connection");
-		return;
-	}
-	conn->accepted_ns = uv_hrtime();
-	TAILQ_INSERT_TAIL(&sv->conns, conn, all_link);
-	sv->conn_count++;
+	(void)add_conn(sv, fd, peer);
 }
 
 /* ---- what operators ask ---- */
@@ -703,7 +769,10 @@ static bool is_stopping(void *data)
 
 static int connect_probe(void *data)
 {
-	return supervisor_connect(data);
+	struct supervisor *sv = data;
+	struct cell *cell = cell_add(&sv->cells, NULL); /* as the image is: nobody asks for a password there */
+
+	return cell == NULL ? -errno : supervisor_connect_to(sv, cell);
 }
 
 /* ---- life and death of the program ---- */
@@ -734,7 +803,9 @@ static void finish(struct supervisor *sv)
 	uv_close((uv_handle_t *)&sv->drain_timer, NULL);
 	uv_close((uv_handle_t *)&sv->stop_timer, NULL);
 	vacuum_close(&sv->vacuum);
+	tls_unwatch(&sv->tls);
 	keeper_close(sv);
+	auth_cancel(&sv->auth);
 	operations_close(&sv->ops);
 	for (size_t i = 0; i < SIGNAL_COUNT; i++)
 		uv_close((uv_handle_t *)&sv->signals[i], NULL);
@@ -831,13 +902,14 @@ static void on_option_changed(const char *name, const char *value, void *data)
 		log_warn(NULL, 0, "parameter \"%s\" changed to \"%s\"", name, value);
 }
 
-/* What else is read from files belongs here as well: certificates, say. A reload that fails changes nothing. */
+/* A reload that fails changes nothing. */
 static void reload(struct supervisor *sv)
 {
 	struct config next;
 	char err[512];
 
 	log_warn(NULL, 0, "received SIGHUP, reloading the configuration");
+	tls_reload(&sv->tls);
 	if (options_reload(&next, sv->config, on_option_changed, NULL, err, sizeof(err)) != 0) {
 		log_error(NULL, 0, "the configuration was not reloaded: %s", err);
 		sv->ops.metrics.reloads_failed++;
@@ -888,7 +960,7 @@ static int adopt_sockets(struct supervisor *sv, bool *is_passed, char *err, size
 			sv->ops.passed_fd = passed.fd;
 			continue;
 		}
-		if (listener_adopt(&listener, passed.fd, sv->config->port, err, err_len) != 0)
+		if (listener_adopt(&listener, passed.fd, sv->config->port, sv->config->auth != AUTH_TRUST, err, err_len) != 0)
 			return -1;
 		which = listener.host[0] != '\0' ? TCP : LOCAL;
 		if (sv->gates[which].listener.fd >= 0) {
@@ -911,7 +983,7 @@ static int open_gates(struct supervisor *sv, char *err, size_t err_len)
 	if (adopt_sockets(sv, &is_passed, err, err_len) != 0)
 		return -1;
 	if (!is_passed && config->listen_host != NULL) {
-		if (listener_open_tcp(&sv->gates[TCP].listener, config->listen_host, port, err, err_len) != 0)
+		if (listener_open_tcp(&sv->gates[TCP].listener, config->listen_host, port, config->auth != AUTH_TRUST, err, err_len) != 0)
 			return -1;
 		port = sv->gates[TCP].listener.port;
 	}
@@ -920,6 +992,11 @@ static int open_gates(struct supervisor *sv, char *err, size_t err_len)
 		return -1;
 	if (config->socket_dir != NULL && control_open(&sv->control, sv, config->socket_dir, port, err, err_len) != 0)
 		return -1;
+	return 0;
+}
+
+static int watch_gates(struct supervisor *sv, char *err, size_t err_len)
+{
 	for (int i = 0; i < LISTENER_COUNT; i++) {
 		struct gate *gate = &sv->gates[i];
 		int rc;
@@ -981,6 +1058,8 @@ static int init_loop(struct supervisor *sv, char *err, size_t err_len)
 	sv->drain_timer.data = sv;
 	uv_timer_init(&sv->loop, &sv->stop_timer);
 	sv->stop_timer.data = sv;
+	if (tls_watch(&sv->tls, &sv->loop) != 0)
+		BUG("the TLS gateway can't be watched");
 	if (vacuum_open(&sv->vacuum, &sv->loop, (uint64_t)sv->config->autovacuum_naptime_s, start_vacuum, sv) != 0)
 		BUG("no timer for autovacuum");
 	keeper_open(sv);
@@ -1007,16 +1086,41 @@ int64_t supervisor_port(const struct supervisor *sv)
 	return sv->gates[TCP].listener.fd >= 0 ? sv->gates[TCP].listener.port : sv->gates[LOCAL].listener.port;
 }
 
+/* Both ends are blocking and close-on-exec. */
+static int connect_pair(struct supervisor *sv, int fds[2])
+{
+	if (sv->is_stopping)
+		return -ESHUTDOWN;
+	return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0 ? 0 : -errno;
+}
+
 int supervisor_connect(struct supervisor *sv)
 {
 	struct sockaddr_storage peer = {.ss_family = AF_UNIX};
 	int fds[2];
+	int rc = connect_pair(sv, fds);
 
-	if (sv->is_stopping)
-		return -ESHUTDOWN;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
-		return -errno;
+	if (rc != 0)
+		return rc;
 	on_accept(sv, fds[0], &peer);
+	return fds[1];
+}
+
+int supervisor_connect_to(struct supervisor *sv, struct cell *cell)
+{
+	struct sockaddr_storage peer = {.ss_family = AF_UNIX};
+	struct conn *conn;
+	int fds[2];
+	int rc = connect_pair(sv, fds);
+
+	conn = rc != 0 ? NULL : add_conn(sv, fds[0], &peer);
+	if (conn == NULL) {
+		if (rc == 0)
+			close(fds[1]);
+		supervisor_advance(sv, cell);
+		return rc != 0 ? rc : -ENOMEM;
+	}
+	conn->given = cell;
 	return fds[1];
 }
 
@@ -1030,6 +1134,33 @@ void supervisor_stop(struct supervisor *sv, int exit_status)
 	sv->exit_status = exit_status;
 	if (!sv->is_stopping || sv->is_draining)
 		stop(sv);
+}
+
+static void give_up(struct supervisor *sv, const char *why)
+{
+	fprintf(stderr, "pgcell %s: %s\n", sv->config->command, why);
+	finish_now(sv);
+}
+
+/* Everything is set up, or why not. */
+static void serve_clients(struct supervisor *sv, const char *reason)
+{
+	char err[1024];
+
+	if (reason != NULL) {
+		snprintf(err, sizeof(err), "authentication could not be set up: %s", reason);
+		give_up(sv, err);
+		return;
+	}
+	if (watch_gates(sv, err, sizeof(err)) != 0) {
+		give_up(sv, err);
+		return;
+	}
+	if (sv->hooks->on_ready != NULL)
+		sv->hooks->on_ready(sv, sv->hooks->data);
+	else
+		supervisor_say_ready(sv);
+	sd_notify("READY=1\nSTATUS=Serving");
 }
 
 int supervisor_run(const struct config *config, const struct supervisor_hooks *hooks)
@@ -1064,32 +1195,38 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
 		return 1;
 	}
+	if (tls_start(&sv->tls, config->tls_cert, config->tls_key, err, sizeof(err)) != 0) {
+		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
+		forkserver_stop(&sv->fs, true);
+		return 1;
+	}
 	rc = uv_loop_init(&sv->loop);
 	if (rc != 0) {
 		fprintf(stderr, "pgcell %s: cannot start the event loop: %s\n", config->command, uv_strerror(rc));
 		forkserver_stop(&sv->fs, true);
+		tls_stop(&sv->tls, true);
 		return 1;
 	}
 	if (init_loop(sv, err, sizeof(err)) != 0) {
 		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
 		forkserver_stop(&sv->fs, true);
+		tls_stop(&sv->tls, true);
 		return 1;
 	}
 
 	if (open_gates(sv, err, sizeof(err)) == 0 &&
 	    operations_open(&sv->ops, &sv->loop, config, &server, err, sizeof(err)) == 0) {
-		if (hooks->on_ready != NULL)
-			hooks->on_ready(sv, hooks->data);
-		else
-			supervisor_say_ready(sv);
-		sd_notify("READY=1\nSTATUS=Serving");
+		if (config->auth == AUTH_TRUST)
+			serve_clients(sv, NULL);
+		else if (auth_begin(&sv->auth, sv, serve_clients, err, sizeof(err)) != 0)
+			give_up(sv, err);
 	} else {
-		fprintf(stderr, "pgcell %s: %s\n", config->command, err);
-		finish_now(sv);
+		give_up(sv, err);
 	}
 	uv_run(&sv->loop, UV_RUN_DEFAULT);
 
 	forkserver_stop(&sv->fs, sv->is_immediate);
+	tls_stop(&sv->tls, sv->is_immediate);
 	backend_table_release(&sv->backends);
 	cell_table_release(&sv->cells);
 	config_release(&sv->reloaded);

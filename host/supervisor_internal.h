@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "auth.h"
 #include "backend.h"
 #include "cell.h"
 #include "conn.h"
@@ -16,6 +17,7 @@
 #include "gate.h"
 #include "operations.h"
 #include "supervisor.h"
+#include "tls.h"
 #include "vacuum.h"
 
 #define SIGNAL_COUNT 3 /* SIGINT, SIGTERM, SIGHUP */
@@ -29,6 +31,7 @@ struct supervisor {
 	uv_loop_t loop;
 	struct forkserver fs;
 	uv_poll_t fs_poll;
+	struct tls tls;
 	struct gate gates[LISTENER_COUNT];
 	uv_signal_t signals[SIGNAL_COUNT];
 	uv_timer_t watchdog_timer;
@@ -43,6 +46,7 @@ struct supervisor {
 	uv_timer_t sweep_timer; /* keeper.c */
 	size_t warm_count;
 	uint64_t memory_bytes; /* of all cells, when last looked at; only with --total-memory */
+	struct auth auth;
 	struct control control;
 	bool is_stopping; /* nobody is let in any more */
 	bool is_draining; /* and what runs may finish */
@@ -65,6 +69,12 @@ int supervisor_start(struct supervisor *sv, enum session_kind kind, struct cell 
 /* After any event: does whatever the cell's state now allows. May remove the cell. */
 void supervisor_advance(struct supervisor *sv, struct cell *cell);
 
+/*
+ * As supervisor_connect(), into this cell, which is private and ends with the connection unless it is kept. Returns -errno if there is
+ * no connection.
+ */
+int supervisor_connect_to(struct supervisor *sv, struct cell *cell) __attribute__((warn_unused_result));
+
 /* Everybody who waits for the cell. */
 void supervisor_refuse_waiting(struct cell *cell, const char *sqlstate, const char *message, const char *hint);
 
@@ -81,6 +91,9 @@ void keeper_advance(struct supervisor *sv, struct cell *cell);
 
 /* A copying process has ended, or could not be started: status -1. Frees the backend's copy. */
 void keeper_copy_ended(struct supervisor *sv, struct backend *backend, int status);
+
+/* A client's. May remove cells, but not this one. */
+void keeper_session_ended(struct supervisor *sv, struct cell *cell);
 
 /* No client may come in any more: "out of memory" in PostgreSQL's terms. */
 bool keeper_is_full(const struct supervisor *sv);

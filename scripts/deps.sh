@@ -11,14 +11,15 @@ packages=(
     # PostgreSQL's build
     bison flex perl gcc bzip2 xz-utils dpkg-dev ca-certificates debian-archive-keyring
     # the host's libraries
-    libuv1-dev libseccomp-dev libmicrohttpd-dev pkg-config
+    libuv1-dev libseccomp-dev libssl-dev libmicrohttpd-dev pkg-config
     # what the build runs
     python3
 )
 tests=(
-    libcmocka-dev python3-prometheus-client mandoc systemd procps chromium
+    libcmocka-dev python3-prometheus-client mandoc systemd procps openssl postgresql-client chromium
     # client libraries that people use
     python3-psycopg2 libpostgresql-jdbc-java openjdk-17-jdk-headless golang-go golang-github-lib-pq-dev
+    erlang-base
 )
 
 if [ "${1:-}" != build ]; then

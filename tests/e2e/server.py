@@ -279,11 +279,20 @@ class Server:
         return found
 
     def fork_server(self):
-        """The supervisor's only child."""
-        children = [p for p in self.look() if parent_of(p.pid) == self.process.pid]
+        """The supervisor's only child, but for the TLS gateway."""
+        gateway = self.tls_gateway()
+        children = [p for p in self.look() if parent_of(p.pid) == self.process.pid and p.pid != gateway]
         if len(children) != 1:
             raise AssertionError(f'expected one fork server, got {children}')
         return children[0]
+
+    def tls_gateway(self):
+        """Its process id, or None."""
+        for entry in filter(str.isdigit, os.listdir('/proc')):
+            with contextlib.suppress(OSError), open(f'/proc/{entry}/comm', encoding='ascii', errors='replace') as f:
+                if f.read().strip() == 'pgcell-tls' and parent_of(entry) == self.process.pid:
+                    return int(entry)
+        return None
 
     def sessions(self):
         """Also those that have ended and that the fork server has not told the supervisor about: they take room as yet."""

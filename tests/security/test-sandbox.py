@@ -288,6 +288,28 @@ class Sandbox(Case):
         self.assertLess(costs[0], 2_000_000)
 
 
+class LowLimits(Case):
+    """The user's own limits, lower than ours, are no reason not to start sessions, and stay."""
+    @classmethod
+    def setUpClass(cls):
+        program = supervisor.PROGRAM
+        with tempfile.NamedTemporaryFile('w', suffix='.sh', delete=False) as script:
+            script.write(f'#!/bin/sh\nulimit -n 60; exec {program} "$@"\n')
+        os.chmod(script.name, 0o700)
+        cls.addClassCleanup(os.unlink, script.name)
+        supervisor.PROGRAM = script.name
+        try:
+            super().setUpClass()
+        finally:
+            supervisor.PROGRAM = program
+
+    def test_sessions_start(self):
+        client = self.client()
+        self.assertEqual(client.query('echo x'), 'x')
+        with open(f'/proc/{client.pid}/limits', encoding='ascii') as f:
+            self.assertRegex(f.read(), r'Max open files\s+60\s+60')
+
+
 class Unfiltered(Case):
     """What stands behind the filter."""
     image = 'unfiltered.img'
