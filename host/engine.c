@@ -40,6 +40,15 @@ struct guest_session_args {
 };
 _Static_assert(sizeof(struct guest_session_args) == 56, "known to the guest");
 
+/* Of the guest's memory, from `start` on, rounded up, to `end`: nothing is there any more. */
+static int take_away(uint64_t start, uint64_t end)
+{
+	start = (start + 4095) & ~UINT64_C(4095);
+	if (start >= end)
+		return 0;
+	return runtime_map((guest_addr)start, end - start, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
 int engine_open(const char *image_path, char *err, size_t errlen)
 {
 	const struct wasi_config config = {.allow_stdio = true};
@@ -64,6 +73,10 @@ int engine_open(const char *image_path, char *err, size_t errlen)
 	rc = runtime_map(private->guest_start, private->len_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, image.fd, private->offset);
 	if (rc == 0)
 		rc = runtime_map(base->guest_start, base->len_bytes, PROT_READ, MAP_SHARED, image.fd, base->offset);
+	if (rc == 0)
+		rc = take_away(base->guest_start + base->len_bytes, PGCELL_BASE_END);
+	if (rc == 0)
+		rc = take_away(PGCELL_CLUSTER_END, guest_memory_bytes);
 	if (rc < 0) {
 		snprintf(err, errlen, "can't map the image %s: %s", image_path, strerror(-rc));
 		return -1;
@@ -173,18 +186,13 @@ static _Noreturn void end_unstarted(int error)
 	_exit(3);
 }
 
-/* Says where PRIVATE ends to the kernel as well: a guest that takes no notice of its limit traps. */
+/* A guest that takes no notice of its limit traps. */
 static int limit_private_memory(uint64_t limit_bytes)
 {
 	const struct image_part_header *private = &image.header->parts[IMAGE_PRIVATE];
 	uint64_t from = private->guest_start + private->len_bytes;
 
-	if (from < limit_bytes)
-		from = limit_bytes;
-	from = (from + 65535) & ~UINT64_C(65535);
-	if (from >= PGCELL_PRIVATE_END)
-		return 0;
-	return runtime_map((guest_addr)from, PGCELL_PRIVATE_END - from, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return take_away(from < limit_bytes ? limit_bytes : from, PGCELL_PRIVATE_END);
 }
 
 /* Everything that the guest needs of the system. */

@@ -109,7 +109,7 @@ static int give_up_files(char *err, size_t err_len)
 	int ruleset, rc;
 
 	if (abi < 1) {
-		log_info(NULL, 0, "this kernel has no Landlock: sessions are confined by seccomp alone");
+		log_warn(NULL, 0, "this kernel has no Landlock: sessions are confined by seccomp alone");
 		return 0;
 	}
 	attributes.files = landlock_file_rights(abi);
@@ -308,6 +308,8 @@ static int measure_address_space(char *err, size_t err_len)
 
 int sandbox_prepare(char *err, size_t err_len)
 {
+	if (close_range(~0u, ~0u, 0) != 0)
+		return fail(err, err_len, "this kernel is too old: it has no close_range(); Linux 5.9 has");
 	if (measure_address_space(err, err_len) != 0 || with_filter(add_rules, export_filter, err, err_len) != 0)
 		return -1;
 	sandbox_no_new_privs();

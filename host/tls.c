@@ -283,7 +283,7 @@ int tls_start(struct tls *tls, const char *cert_path, const char *key_path, char
 static void on_report(const struct tls *tls, const struct tls_report *report)
 {
 	if (report->is_loaded)
-		log_line(LOG_LEVEL_INFO, NULL, 0, "TLS certificate reloaded from \"%s\"", tls->cert_path);
+		log_info(NULL, 0, "TLS certificate reloaded from \"%s\"", tls->cert_path);
 	else
 		log_error(NULL, 0, "TLS certificate not reloaded, the old one stays in use: \"%s\", \"%s\": %s", tls->cert_path,
 			  tls->key_path, report->message);

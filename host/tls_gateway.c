@@ -562,6 +562,7 @@ _Noreturn void tls_gateway_main(int fd, pid_t supervisor)
 	OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL);
 	SSL_CTX_free(new_context());
 	ERR_clear_error();
+	setenv("UV_USE_IO_URING", "0", 1); /* libuv from 1.45 on would use it, and the filter forbids it */
 	if (uv_loop_init(&loop) != 0 || uv_poll_init(&loop, &order_poll, socket_fd) != 0 ||
 	    uv_timer_init(&loop, &grace_timer) != 0)
 		BUG("the TLS gateway has no event loop");

@@ -10,7 +10,25 @@ def status_of(pid):
         return dict(line.rstrip('\n').split(':\t', 1) for line in f if ':\t' in line)
 
 
+def mappings_of(pid):
+    """(size, permissions, name) of each."""
+    with open(f'/proc/{pid}/maps', encoding='ascii') as f:
+        for line in f:
+            span, permissions, *rest = line.split()
+            start, end = (int(n, 16) for n in span.split('-'))
+            yield end - start, permissions, rest[3] if len(rest) > 3 else ''
+
+
 class Sandbox(ServerCase):
+    options = ('--session-memory', '64')
+
+    def test_memory_above_the_limit_is_not_there(self):
+        maps = list(mappings_of(self.connect().pid))
+        self.assertIn(((1 << 30) - (64 << 20), '---p'), [m[:2] for m in maps])
+        writable = sum(size for size, permissions, _ in maps if permissions == 'rw-p')
+        self.assertLess(writable, 160 << 20)  # with the engine's stack, of 64 MiB
+        self.assertFalse([m for m in maps if 'w' in m[1] and 'x' in m[1]])
+
     def test_sessions_are_confined(self):
         c = self.connect()
         status = status_of(c.pid)

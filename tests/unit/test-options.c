@@ -176,6 +176,33 @@ static void test_isolation_and_no_socket(void **state)
 	config_release(&config);
 }
 
+static void test_tls_needs_certificate_and_key(void **state)
+{
+	struct config config;
+
+	(void)state;
+	assert_int_equal(PARSE(&config, "--tls-cert", "c", "--tls-key", "k", "--tls-only"), OPTIONS_RUN);
+	assert_string_equal(config.tls_cert, "c");
+	assert_string_equal(config.tls_key, "k");
+	assert_true(config.is_tls_only);
+	config_release(&config);
+
+	assert_int_equal(PARSE(&config), OPTIONS_RUN);
+	assert_null(config.tls_cert);
+	assert_false(config.is_tls_only);
+	config_release(&config);
+
+	assert_int_equal(PARSE(&config, "--tls-cert", "c"), OPTIONS_ERROR);
+	assert_non_null(strstr(err, "--tls-key is missing"));
+	config_release(&config);
+	assert_int_equal(PARSE(&config, "--tls-key", "k"), OPTIONS_ERROR);
+	assert_non_null(strstr(err, "--tls-cert is missing"));
+	config_release(&config);
+	assert_int_equal(PARSE(&config, "--tls-only"), OPTIONS_ERROR);
+	assert_non_null(strstr(err, "--tls-only needs"));
+	config_release(&config);
+}
+
 static void test_help_names_every_option(void **state)
 {
 	static const char *const names[] = {"--listen HOST:PORT", "--socket-dir DIR", "--image FILE", "--isolate MODE",
@@ -465,6 +492,7 @@ int main(void)
 		cmocka_unit_test_setup(test_bad_arguments_are_named, clear_environment),
 		cmocka_unit_test_setup(test_bad_environment_is_named, clear_environment),
 		cmocka_unit_test_setup(test_isolation_and_no_socket, clear_environment),
+		cmocka_unit_test_setup(test_tls_needs_certificate_and_key, clear_environment),
 		cmocka_unit_test_setup(test_help_names_every_option, clear_environment),
 		cmocka_unit_test_setup(test_commands_know_their_own_options, clear_environment),
 		cmocka_unit_test_setup(test_commands_without_a_listener, clear_environment),
