@@ -9,7 +9,7 @@
  * error (said on standard error) or a second signal. It leaves no process and no socket file behind.
  *
  * SIGINT ends sessions at once. `serve` drains on SIGTERM (statements that run may finish within the drain timeout) and reads its
- * configuration again on SIGHUP; to other commands these are as SIGINT.
+ * configuration again on SIGHUP; to other commands SIGTERM is as SIGINT, and SIGHUP nothing of ours.
  */
 #ifndef PGCELL_SUPERVISOR_H
 #define PGCELL_SUPERVISOR_H
