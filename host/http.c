@@ -287,7 +287,8 @@ void http_close(struct http *http)
 		return;
 	http->is_closing = true;
 	http_answer_ready(http, "the server has stopped");
-	MHD_run(http->daemon); /* the answers leave */
+	for (int i = 0; i < 3; i++) /* who was suspended goes on, the answers leave */
+		MHD_run(http->daemon);
 	uv_close((uv_handle_t *)&http->poll, NULL);
 	uv_close((uv_handle_t *)&http->timer, NULL);
 	MHD_stop_daemon(http->daemon);

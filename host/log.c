@@ -25,6 +25,7 @@ void log_set_verbose(bool is_verbose)
 void log_set_json(bool is_json)
 {
 	json = is_json;
+	tzset(); /* gmtime_r() would read a file at its first call, which a session may not */
 }
 
 bool log_is_json(void)

@@ -117,13 +117,13 @@ static const struct option_spec specs[] = {
 	{ALL, "autovacuum-naptime", "S", "PGCELL_AUTOVACUUM_NAPTIME", "60", NULL, OPTION_NUMBER, FIELD(autovacuum_naptime_s), 0,
 	 86400, NULL, "how long between autovacuums of a cell that is used; 0: none", FIXED},
 	{SERVE, "total-memory", "MIB", "PGCELL_TOTAL_MEMORY", "0", "none", OPTION_NUMBER, FIELD(total_memory_mib), 0, 1 << 30, NULL,
-	 "no client comes in while the cells use more memory", RELOADED},
+	 "no client comes in while the cells use more memory", FIXED},
 	{SERVE, "warm", "N", "PGCELL_WARM", "0", NULL, OPTION_NUMBER, FIELD(warm), 0, 1000, NULL,
-	 "new cells kept ready for clients to come", RELOADED},
+	 "new cells kept ready for clients to come", FIXED},
 	{SERVE, "idle-timeout", "S", "PGCELL_IDLE_TIMEOUT", "0", "never", OPTION_NUMBER, FIELD(idle_timeout_s), 0, 86400 * 365, NULL,
-	 "drop a cell, with its data, when no client has been in it for so long", RELOADED},
+	 "drop a cell, with its data, when no client has been in it for so long", FIXED},
 	{SERVE | CELL, "template", "CELL", "PGCELL_TEMPLATE", NULL, "none", OPTION_TEXT, FIELD(template), 0, 0, NULL,
-	 "new cells start as copies of this one, as it is then", RELOADED},
+	 "new cells start as copies of this one, as it is then", FIXED},
 	{CELL, "port", "PORT", "PGCELL_PORT", "5432", NULL, OPTION_NUMBER, FIELD(control_port), 0, 65535, NULL,
 	 "the server's port, which is in the socket's name", FIXED},
 	{CELL, "force", NULL, "PGCELL_FORCE", "off", NULL, OPTION_FLAG, FIELD(is_forced), 0, 0, NULL,
@@ -615,6 +615,20 @@ static void value_text(const struct config *config, const struct option_spec *sp
 	}
 }
 
+/* `text` is what value_text() made of it. */
+static int keep_value(struct config *next, const struct config *current, const struct option_spec *spec, const char *text, char *err,
+		      size_t err_len)
+{
+	char **field = (char **)(void *)((char *)next + spec->offset);
+	bool is_null = spec->type == OPTION_TEXT && *(char *const *)(const void *)((const char *)current + spec->offset) == NULL;
+
+	if (!is_null || spec->offset == FIELD(socket_dir)) /* of which finish_config() makes NULL again */
+		return set_value(next, spec, spec->name, text, err, err_len);
+	free(*field);
+	*field = NULL;
+	return 0;
+}
+
 int options_reload(struct config *next, const struct config *current, options_changed_fn *on_changed, void *data, char *err,
 		   size_t err_len)
 {
@@ -638,8 +652,7 @@ int options_reload(struct config *next, const struct config *current, options_ch
 		if (strcmp(before, after) == 0)
 			continue;
 		on_changed(specs[i].name, specs[i].change == RELOADED ? after : NULL, data);
-		if (specs[i].change == FIXED &&
-		    set_value(next, &specs[i], specs[i].name, before, err, err_len) != 0)
+		if (specs[i].change == FIXED && keep_value(next, current, &specs[i], before, err, err_len) != 0)
 			return -1;
 	}
 	return finish_config(next, err, err_len);
@@ -663,7 +676,8 @@ void options_print_help(const char *name, FILE *out)
 			spec->fallback_help != NULL ? spec->fallback_help : spec->fallback, spec->env != NULL ? "; env " : "",
 			spec->env != NULL ? spec->env : "");
 	}
-	fprintf(out, "  %-24s %s\n", "--print-config", "a configuration file with the defaults, for --config");
+	if (command->bit == SERVE)
+		fprintf(out, "  %-24s %s\n", "--print-config", "a configuration file with the defaults, for --config");
 	fprintf(out, "  %-24s %s\n", "--help", "this text");
 }
 
@@ -758,11 +772,13 @@ void options_print_mdoc(const char *name, FILE *out)
 		snprintf(line, sizeof(line), "The default is %s.",
 			 spec->fallback_help != NULL ? spec->fallback_help : spec->fallback);
 		print_roff(out, line);
-		fprintf(out, "Environment:\n.Ev %s .\n", spec->env);
+		if (spec->env != NULL)
+			fprintf(out, "Environment:\n.Ev %s .\n", spec->env);
 		if (spec->change == RELOADED)
 			fputs("SIGHUP changes it.\n", out);
 	}
-	fputs(".It Fl -print-config\nPrints a configuration file with the defaults.\n", out);
+	if (command->bit == SERVE)
+		fputs(".It Fl -print-config\nPrints a configuration file with the defaults.\n", out);
 	fputs(".It Fl -help\nPrints the options.\n.El\n", out);
 }
 

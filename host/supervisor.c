@@ -24,6 +24,7 @@
 #define CONNS_EXTRA 64 /* connections without a session, beyond max-sessions: cancel requests must get through */
 #define CANCELS_PER_CELL_MAX 16 /* running at a time; clients need no password for these */
 #define RECOVERIES_KILLED_MAX 10 /* in a row, by the machine's OOM killer, say: then recovery itself is at fault */
+#define SESSION_BYTES_MAX (UINT64_C(1) << 48)
 #define MEMORY_SAMPLE_CELLS 10000 /* whose memory a scrape looks at, the first by name: a system call each */
 #define STOP_TIMEOUT_MS (FORKSERVER_STOP_GRACE_MS + 2000)
 
@@ -337,6 +338,14 @@ static enum metrics_end end_of(int wait_status)
 	}
 }
 
+/* A session may have written anything: no more than it could have moved in years. */
+static uint64_t bounded_bytes(const uint64_t *bytes)
+{
+	uint64_t value = *(const volatile uint64_t *)bytes;
+
+	return value < SESSION_BYTES_MAX ? value : SESSION_BYTES_MAX;
+}
+
 /* Once it is known. The page is the session's: it may say anything. */
 static void observe_ready(struct metrics *metrics, struct backend *backend, const struct tally *tally)
 {
@@ -363,8 +372,8 @@ static void count_end(struct metrics *metrics, struct backend *backend, int wait
 	if (tally == NULL)
 		return;
 	observe_ready(metrics, backend, tally);
-	metrics->bytes_in += tally->bytes_in;
-	metrics->bytes_out += tally->bytes_out;
+	metrics->bytes_in += bounded_bytes(&tally->bytes_in);
+	metrics->bytes_out += bounded_bytes(&tally->bytes_out);
 	metrics_count_errors(&metrics->errors, tally);
 }
 
@@ -717,8 +726,8 @@ static void sample_backend(struct backend *backend, void *data)
 	if (tally == NULL)
 		return;
 	observe_ready(sampling->metrics, backend, tally);
-	sampling->now->bytes_in += tally->bytes_in;
-	sampling->now->bytes_out += tally->bytes_out;
+	sampling->now->bytes_in += bounded_bytes(&tally->bytes_in);
+	sampling->now->bytes_out += bounded_bytes(&tally->bytes_out);
 	metrics_count_errors(&sampling->now->errors, tally);
 }
 
@@ -744,7 +753,6 @@ static void sample(struct metrics_now *now, void *data)
 	struct supervisor *sv = data;
 	struct sampling sampling = {&sv->ops.metrics, now, 0};
 
-	take_reports(sv);
 	now->sessions = sv->backends.client_count;
 	now->is_draining = sv->is_stopping;
 	for (int i = 0; i < LISTENER_COUNT; i++)
@@ -923,6 +931,12 @@ static void reload(struct supervisor *sv)
 	sv->ops.metrics.reloads_ok++;
 }
 
+/* Other commands belong to a terminal or a parent. */
+static bool is_server(const struct supervisor *sv)
+{
+	return strcmp(sv->config->command, "serve") == 0;
+}
+
 static void on_signal(uv_signal_t *handle, int signal_number)
 {
 	struct supervisor *sv = handle->data;
@@ -937,7 +951,7 @@ static void on_signal(uv_signal_t *handle, int signal_number)
 		sd_notify("READY=1");
 	} else if (sv->is_stopping) {
 		finish_now(sv);
-	} else if (signal_number == SIGTERM) {
+	} else if (signal_number == SIGTERM && is_server(sv)) {
 		drain(sv);
 	} else {
 		stop(sv);
@@ -1066,7 +1080,8 @@ static int init_loop(struct supervisor *sv, char *err, size_t err_len)
 	for (size_t i = 0; i < SIGNAL_COUNT; i++) {
 		uv_signal_init(&sv->loop, &sv->signals[i]);
 		sv->signals[i].data = sv;
-		uv_signal_start(&sv->signals[i], on_signal, signal_numbers[i]);
+		if (signal_numbers[i] != SIGHUP || is_server(sv))
+			uv_signal_start(&sv->signals[i], on_signal, signal_numbers[i]);
 	}
 	return 0;
 }

@@ -8,7 +8,8 @@
  * standard output) and returns the program's exit status when told to stop: 0 after SIGINT or SIGTERM, 1 after an
  * error (said on standard error) or a second signal. It leaves no process and no socket file behind.
  *
- * SIGINT ends sessions at once, SIGTERM lets running statements finish within the drain timeout first, SIGHUP reads the configuration again.
+ * SIGINT ends sessions at once. `serve` drains on SIGTERM (statements that run may finish within the drain timeout) and reads its
+ * configuration again on SIGHUP; to other commands SIGTERM is as SIGINT, and SIGHUP nothing of ours.
  */
 #ifndef PGCELL_SUPERVISOR_H
 #define PGCELL_SUPERVISOR_H

@@ -67,16 +67,27 @@ struct tally *tally_at(uint32_t number)
 	return (struct tally *)(void *)(pages + (size_t)(number - 1) * PAGE_BYTES);
 }
 
+/* Out of reach, but still counted as address space: the sandbox's limit is what the fork server had (sandbox.c). */
+static int take_away(uint8_t *from, const uint8_t *to)
+{
+	if (from >= to)
+		return 0;
+	return mmap(from, (size_t)(to - from), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED
+		       ? -errno
+		       : 0;
+}
+
 int tally_begin(uint32_t number)
 {
 	struct tally *own = tally_at(number);
-	uint8_t *end = pages + (size_t)page_count * PAGE_BYTES;
+	uint8_t *before_end = own != NULL ? (uint8_t *)own : pages;
 	uint8_t *after = own != NULL ? (uint8_t *)own + PAGE_BYTES : pages;
+	int rc = take_away(pages, before_end);
 
-	if (own != NULL && (uint8_t *)own > pages && munmap(pages, (size_t)((uint8_t *)own - pages)) != 0)
-		return -errno;
-	if (after < end && munmap(after, (size_t)(end - after)) != 0)
-		return -errno;
+	if (rc == 0)
+		rc = take_away(after, pages + (size_t)page_count * PAGE_BYTES);
+	if (rc != 0)
+		return rc;
 	if (own != NULL)
 		tally_own = own;
 	return 0;

@@ -4,7 +4,7 @@
  * Calling sequence:
  *	tally_open()	once, in the supervisor, before the fork server is forked
  *	tally_take()	in the supervisor, before a session's start; tally_give_back() after its end
- *	tally_begin()	in the session's process, before any code of the guest runs: every page but its own is unmapped, for good
+ *	tally_begin()	in the session's process, before any code of the guest runs: every page but its own is gone, for good
  *	tally_own	in the session's process; before tally_begin() and without it, a page that nobody reads
  *
  * The page of a session can hold anything once its guest has got out of hand: whoever reads one takes each number once, and for

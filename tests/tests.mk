@@ -11,12 +11,13 @@ SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c config_file.c manual.c 
 	exec.c rows.c aligned.c out.c utf8.c sqlerror.c keeper.c copies.c copy.c control.c cell_cmd.c peers.c sandbox.c \
 	tally.c metrics.c http.c probe.c operations.c sd.c tls.c tls_gateway.c)
 
-UNIT := test-wire test-options test-config-file test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
+UNIT := test-wire test-options test-config-file test-metrics test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
 	test-stream test-transport-imports test-transport-callbacks test-transport-polling test-framing test-pgscan test-pgclient \
 	test-rows
 test-wire_SOURCES := host/wire.c
 test-options_SOURCES := host/options.c host/config_file.c host/log.c
 test-config-file_SOURCES := host/config_file.c
+test-metrics_SOURCES := $(addprefix host/,metrics.c tally.c cell.c copies.c log.c)
 test-framing_SOURCES := host/framing.c
 test-pgscan_SOURCES := host/pgscan.c
 test-pgclient_SOURCES := host/pgclient.c

@@ -103,7 +103,7 @@ class Stop(OwnServerCase):
         sessions['idle'].read_to_end()
 
     def test_sessions_that_do_not_obey(self):
-        server = self.serve()
+        server = self.serve('--drain-timeout', '500')  # it may be stopped before it knows that it is idle
         c = server.connect()
         self.addCleanup(c.vanish)
         os.kill(c.pid, signal.SIGSTOP)

@@ -284,17 +284,21 @@ static void cmd_spoil(struct session *session, const char *argument)
 	memset(tally_own, 0xff, 4096);
 }
 
-/* Which pages of the region are there? */
+/* How many pages of the region can be read? */
 static void cmd_pages(struct session *session, const char *argument)
 {
 	uint8_t *at = (uint8_t *)tally_own;
-	unsigned char in_core;
 	int mapped = 0;
 	char text[32];
+	int ends[2];
 
 	(void)argument;
+	if (pipe(ends) != 0)
+		_exit(95);
 	for (int i = -64; i <= 64; i++)
-		mapped += mincore(at + i * 4096, 4096, &in_core) == 0;
+		mapped += write(ends[1], at + i * 4096, 1) == 1; /* else EFAULT */
+	close(ends[0]);
+	close(ends[1]);
 	snprintf(text, sizeof(text), "%d", mapped);
 	answer(session, text);
 }

@@ -543,6 +543,8 @@ class Operations(Operated):
             self.assertEqual(good.query('pages'), '1', 'a session sees its own page only')
             good.query('error 22012')
             bad.send_query('spoil')
+            self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_client_bytes_total', ('direction', 'in'))] > 1e12))
+            self.assertLess(self.metrics(server)[('pgcell_client_bytes_total', ('direction', 'in'))], 1e15)
             self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_errors_total', ('sqlstate', 'other'))] > 1e9))
             self.assertEqual(self.metrics(server)[('pgcell_errors_total', ('sqlstate', '22012'))], 1)
         self.assertTrue(wait_until(lambda: self.metrics(server)[('pgcell_sessions',)] == 0))

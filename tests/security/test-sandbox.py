@@ -42,7 +42,7 @@ def landlock_abi():
 
 class Case(unittest.TestCase):
     image = 'hostile.img'
-    options = ('--sessions-per-cell', '100')
+    options = ('--sessions-per-cell', '100', '--drain-timeout', '500')
     seconds = 60
 
     @classmethod
