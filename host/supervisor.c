@@ -312,8 +312,12 @@ static void on_ended(struct supervisor *sv, struct backend *backend, int wait_st
 
 	describe_end(wait_status, end, sizeof(end));
 	backend_remove(&sv->backends, backend);
-	if (sv->is_stopping)
+	if (sv->is_stopping) {
+		/* SIGKILL is how those end that do not end by themselves */
+		if (!is_orderly && !(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL))
+			log_error(cell->name, pid, "ended abnormally with %s", end);
 		return;
+	}
 	if (kind == SESSION_RECOVER) {
 		if (is_success) {
 			log_warn(cell->name, pid, "recovered");
