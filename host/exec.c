@@ -171,7 +171,7 @@ static void on_complaint(struct exec *exec, const struct pgclient_message *messa
 	sqlerror_print(stderr, message, exec->sql);
 	if (message->type == 'E') {
 		exec->has_failed = true;
-		exec->status = 1;
+		exec->status = exec->status != 0 ? exec->status : 1; /* a signal's stays */
 	}
 }
 

@@ -394,8 +394,12 @@ static void on_ended(struct supervisor *sv, struct backend *backend, int wait_st
 	}
 	count_end(&sv->ops.metrics, backend, wait_status);
 	backend_remove(&sv->backends, backend);
-	if (sv->is_stopping && !sv->is_draining)
+	if (sv->is_stopping && !sv->is_draining) {
+		/* SIGKILL is how those end that do not end by themselves */
+		if (!is_orderly && !(WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGKILL))
+			log_error(cell->name, pid, "ended abnormally with %s", end);
 		return;
+	}
 	if (kind == SESSION_CLIENT)
 		keeper_session_ended(sv, cell);
 	if (sv->is_draining && kind != SESSION_CLIENT) {

@@ -2,7 +2,8 @@
  * A stand-in for the engine and `pgcell image`, so that the supervisor is tested through real sockets without a guest.
  * It speaks just enough of the protocol and obeys commands sent as simple queries; see commands[].
  *
- * The image path chooses what goes wrong: "*broken*" fails engine_open(), "*unpopulated*" fails engine_populate().
+ * The image path chooses what goes wrong: "*broken*" fails engine_open(), "*unpopulated*" fails engine_populate(), "*locked*" has the
+ * sessions ask for a password.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -343,7 +344,7 @@ static void greet(struct session *session)
 {
 	uint32_t key[2] = {htonl((uint32_t)getpid()), htonl(0x12345678)};
 
-	send_message(session, 'R', "\0\0\0\0", 4);
+	send_message(session, 'R', strstr(image, "locked") != NULL ? "\0\0\0\3" : "\0\0\0\0", 4);
 	send_message(session, 'S', "server_version\00018.6", 20);
 	send_message(session, 'K', key, 8);
 	send_message(session, 'Z', "I", 1);

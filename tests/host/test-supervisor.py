@@ -1446,6 +1446,54 @@ class Stopping(Case):
             self.assertTrue(wait_until(lambda: not any(map(is_alive, server.ever))))
 
 
+class Port(unittest.TestCase):
+    """`pgcell port` and its kin, where the sanitizers see them; tests/e2e has them with PostgreSQL."""
+
+    def run_program(self, *arguments, stdin=b''):
+        done = subprocess.run([PROGRAM, *arguments], input=stdin, capture_output=True, timeout=TEST_SECONDS, check=False)
+        self.assertNotIn(b'Sanitizer', done.stderr)
+        self.assertNotIn(b'runtime error', done.stderr)
+        return done
+
+    def test_frames(self):
+        query = b'Q' + struct.pack('!I', 9) + b'incr\0'
+        frames = b''.join(struct.pack('!I', 1) + bytes([b]) for b in query) + struct.pack('!I', 0) + struct.pack('!I', len(query)) + query
+        done = self.run_program('port', '--startup', '--image', 'x', stdin=frames + struct.pack('!I', 5) + b'X\0\0\0\4')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([n in done.stdout for n in (b'101\0', b'102\0')], [True, True])
+
+    def test_a_session_that_cannot_start_or_ends(self):
+        self.assertEqual(self.run_program('port', '--startup', '--image', 'unpopulated', stdin=b'\0').returncode, 3)
+        crash = b'Q' + struct.pack('!I', 12) + b'crash 1\0'
+        process = subprocess.Popen([PROGRAM, 'port', '--startup', '--image', 'x', '--framing=raw'], stdin=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process.stdin.write(crash)
+        process.stdin.flush()
+        self.assertEqual(process.wait(TEST_SECONDS), 4)
+        process.stdin.close()
+
+    def test_authentication_that_is_not_known(self):
+        done = self.run_program('port', '--startup', '--image', 'locked')
+        self.assertEqual((done.returncode, done.stdout), (3, b''))
+        self.assertIn(b'wants authentication (request 3)', done.stderr)
+        done = self.run_program('exec', '--image', 'locked', '-c', 'incr')
+        self.assertEqual((done.returncode, done.stdout), (1, b''))
+
+    def test_exec_and_run(self):
+        done = self.run_program('exec', '--image', 'x', '-c', 'incr', '-', stdin=b'incr')
+        self.assertEqual((done.returncode, done.stdout), (0, b'101\n102\n'), done.stderr)
+        self.assertEqual(self.run_program('run', '--image', 'x', '--', 'sh', '-c', 'exit 5').returncode, 5)
+        self.assertEqual(self.run_program('run', '--image', 'x', '--', '/nowhere').returncode, 127)
+
+    def test_serve_goes_with_its_input(self):
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder, True)
+        done = self.run_program('serve', '--image', 'x', '--listen=127.0.0.1:0', '--socket-dir', folder, '--exit-with-stdin')
+        self.assertEqual(done.returncode, 0, done.stderr)
+        done = self.run_program('port', '--image', 'x', '--socket', os.path.join(folder, 'p'))
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
 if __name__ == '__main__':
     if PROGRAM is None:
         if len(sys.argv) < 2 or sys.argv[1].startswith('-'):
