@@ -36,10 +36,19 @@ $(PG_WASM)/configured: guest/postgresql/config.site $(TOOLS)/versions $(PG_SOURC
 # Headers that every object sees are not among make's dependencies of PostgreSQL's tree: it is configured anew with them.
 $(PG_WASM)/configured: $(wildcard guest/port/include/*.h guest/port/include/*/*.h)
 
-$(PG_WASM)/compiled: $(PG_WASM)/configured guest/postgresql/objects.mk guest/postgresql/module.mk guest/postgresql/compile.sh guest/postgresql/split-grammar.py
+$(PG_WASM)/compiled: $(PG_WASM)/configured guest/postgresql/objects.mk guest/postgresql/compile.sh guest/postgresql/split-grammar.py
 	$(SAY) 'compiling PostgreSQL for wasm32-wasi (5 minutes the first time)'
 	@guest/postgresql/compile.sh $(PG_WASM) $(JOBS)
 	@touch $@
+
+# ---- modules that are linked in: extensions and the encoding conversions ----
+
+$(BUILD)/src/extensions.version: guest/extensions/fetch.sh guest/extensions/extensions.txt scripts/debian.sh $(wildcard guest/extensions/patches/*.patch)
+	@guest/extensions/fetch.sh $(BUILD)/src
+
+$(PG_WASM)/modules.txt: $(PG_WASM)/compiled $(BUILD)/src/extensions.version $(filter-out %/fetch.sh,$(wildcard guest/extensions/* guest/extensions/include/*/*))
+	$(SAY) 'compiling extensions for wasm32-wasi (a minute the first time)'
+	@guest/extensions/compile.sh $(PG_WASM) $(BUILD)/src $(JOBS)
 
 # ---- PostgreSQL for this machine: initdb, the time zone compiler, the files of share/; with everything else as a peer for tests ----
 
@@ -72,8 +81,8 @@ GUEST_PORTABLE_ONLY := port/single.c port/grow.c port/tables.c comm/stream.c cel
 TRANSPORTS := imports polling callbacks
 GUEST_SOURCES := $(patsubst guest/%,%,$(wildcard guest/port/*.c guest/comm/*.c guest/vfs/*.c guest/cell/*.c))
 GUEST_COMMON := $(filter-out port/tables-mark.c $(GUEST_NATIVE_ONLY) $(GUEST_PORTABLE_ONLY) $(TRANSPORTS:%=comm/%.c),$(GUEST_SOURCES))
-GUEST_NATIVE_OBJECTS := $(patsubst %.c,$(GUEST)/native/%.o,$(GUEST_COMMON) $(GUEST_NATIVE_ONLY) comm/imports.c) $(GUEST)/native/modules-table.o
-GUEST_PORTABLE_OBJECTS := $(patsubst %.c,$(GUEST)/portable/%.o,$(GUEST_COMMON) $(GUEST_PORTABLE_ONLY)) $(GUEST)/portable/modules-table.o
+GUEST_NATIVE_OBJECTS := $(patsubst %.c,$(GUEST)/native/%.o,$(GUEST_COMMON) $(GUEST_NATIVE_ONLY) comm/imports.c)
+GUEST_PORTABLE_OBJECTS := $(patsubst %.c,$(GUEST)/portable/%.o,$(GUEST_COMMON) $(GUEST_PORTABLE_ONLY))
 
 PGLITE_BUFFER_SIZE ?= 65536
 GUEST_COMPILE = @mkdir -p $(dir $@) && ccache $(GUEST_CC) $(GUEST_CFLAGS) -I$(PG_WASM)/src/include -I$(PG_SOURCE)/src/include -MMD -MP -c $< -o $@
@@ -89,25 +98,28 @@ $(GUEST)/portable/%.o: GUEST_DEFINES += -DPGCELL_PORTABLE -DVFS_HOST_MOUNTS=0 -D
 $(GUEST)/portable/%.o: guest/%.c $(PG_WASM)/compiled guest/guest.mk
 	$(GUEST_COMPILE)
 
-# the C functions of PostgreSQL's regression tests, which run natively, are only there
-$(GUEST)/native/objects.txt $(GUEST)/native/modules.txt: WITHOUT := nothing
-$(GUEST)/portable/objects.txt $(GUEST)/portable/modules.txt: WITHOUT := src/test/regress/
-$(foreach link,native portable,$(GUEST)/$(link)/objects.txt $(GUEST)/$(link)/modules.txt): $(PG_WASM)/compiled guest/guest.mk
+# Which modules of extensions.txt are in which link: "portable" is the slim one.
+KINDS_native := slim|full|native
+KINDS_portable := slim
+KINDS_full := slim|full
+LINKS := native portable full
+$(LINKS:%=$(GUEST)/%/modules.txt): $(GUEST)/%/modules.txt: $(PG_WASM)/modules.txt guest/guest.mk
 	@mkdir -p $(dir $@)
-	@grep -v $(WITHOUT) $(PG_WASM)/$(notdir $@) >$@
+	@sed -nE 's/^($(KINDS_$*)) ([^ ]*) .* (.*)/\2=\3/p' $< >$@
 
 # the encoding conversions between two marks (port/tables.h)
 TABLES_MARKS := $(GUEST)/portable/tables-start.o $(GUEST)/portable/tables-end.o
 $(TABLES_MARKS): $(GUEST)/portable/tables-%.o: guest/port/tables-mark.c $(PG_WASM)/compiled
 	@mkdir -p $(dir $@)
 	@ccache $(GUEST_CC) $(GUEST_CFLAGS) -DMARK=pgcell_tables_$* -c $< -o $@
-$(GUEST)/portable/ordered.txt: $(GUEST)/portable/objects.txt
-	@{ grep -v /conversion_procs/ $<; echo $(GUEST)/portable/tables-start.o; grep /conversion_procs/ $<; echo $(GUEST)/portable/tables-end.o; } >$@
-$(GUEST)/native/ordered.txt: $(GUEST)/native/objects.txt
-	@cp $< $@
+$(GUEST)/native/ordered.txt: $(GUEST)/native/modules.txt
+	@{ cat $(PG_WASM)/objects.txt; cut -d= -f2 $<; } >$@
+$(GUEST)/portable/ordered.txt $(GUEST)/full/ordered.txt: $(GUEST)/%/ordered.txt: $(GUEST)/%/modules.txt
+	@{ cat $(PG_WASM)/objects.txt; cut -d= -f2 $< | grep -v /conversion_procs/; echo $(GUEST)/portable/tables-start.o; \
+		cut -d= -f2 $< | grep /conversion_procs/; echo $(GUEST)/portable/tables-end.o; } >$@
 
-$(GUEST)/%/modules-table.c: $(GUEST)/%/modules.txt guest/port/modules.sh
-	@guest/port/modules.sh $$(cat $<) >$@.tmp && mv $@.tmp $@
+$(LINKS:%=$(GUEST)/%/modules-table.c): $(GUEST)/%/modules-table.c: $(GUEST)/%/modules.txt guest/extensions/link.py
+	@guest/extensions/link.py table $$(cat $<) >$@.tmp && mv $@.tmp $@
 
 .PRECIOUS: $(GUEST)/%/modules-table.c
 $(GUEST)/%/modules-table.o: $(GUEST)/%/modules-table.c guest/port/modules.h
@@ -116,20 +128,20 @@ $(GUEST)/%/modules-table.o: $(GUEST)/%/modules-table.c guest/port/modules.h
 -include $(wildcard $(GUEST)/*/*/*.d)
 
 GUEST_LIB := $(TOOLS)/wasi/usr/lib/wasm32-wasi
-# usage: $(call GUEST_LINK,native|portable,objects,bytes of stack,last object): ours come first, so that libc's versions of what we define are not taken
-GUEST_LINK = wasm-ld-19 $(2) @$(GUEST)/$(1)/ordered.txt $(GUEST_LIB)/crt1-reactor.o -L$(GUEST_LIB) -lc -lm -lsetjmp \
+# usage: $(call GUEST_LINK,native|portable|full,objects,bytes of stack,last object): ours come first, so that libc's versions of what we define are not taken
+GUEST_LINK = wasm-ld-19 $(2) $(GUEST)/$(1)/modules-table.o @$(GUEST)/$(1)/ordered.txt $(GUEST_LIB)/crt1-reactor.o -L$(GUEST_LIB) -lc -lm -lsetjmp \
 	$$(clang-19 --print-resource-dir)/lib/wasi/libclang_rt.builtins-wasm32.a $(4) \
 	--entry=_initialize --stack-first -z stack-size=$(3) --fatal-warnings \
 	--wrap=stat --wrap=lstat --wrap=fstat --wrap=fcntl --wrap=chmod --wrap=fchmod
 
-$(BUILD)/guest/native.wasm: $(GUEST_NATIVE_OBJECTS) $(GUEST)/native/ordered.txt guest/guest.mk scripts/check-imports.sh
+$(BUILD)/guest/native.wasm: $(GUEST_NATIVE_OBJECTS) $(GUEST)/native/modules-table.o $(GUEST)/native/ordered.txt guest/guest.mk scripts/check-imports.sh
 	$(SAY) 'linking the guest for the native host'
 	@$(call GUEST_LINK,native,$(GUEST_NATIVE_OBJECTS),8388608) --max-memory=4294967296 --wrap=pg_comp_crc32c_sb8 -o $@.tmp
 	@scripts/check-imports.sh $@.tmp native
 	@mv $@.tmp $@
 
 # The transport comes last: then the three modules' memory is the same, and one image fits all.
-$(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm): $(BUILD)/guest/portable-%.wasm: $(GUEST_PORTABLE_OBJECTS) $(GUEST)/portable/comm/%.o $(GUEST)/portable/ordered.txt $(TABLES_MARKS) guest/guest.mk scripts/check-imports.sh
+$(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm): $(BUILD)/guest/portable-%.wasm: $(GUEST_PORTABLE_OBJECTS) $(GUEST)/portable/comm/%.o $(GUEST)/portable/modules-table.o $(GUEST)/portable/ordered.txt $(TABLES_MARKS) guest/guest.mk scripts/check-imports.sh
 	$(SAY) 'linking the portable module, transport: $*'
 	@$(call GUEST_LINK,portable,$(GUEST_PORTABLE_OBJECTS),1048576,$(GUEST)/portable/comm/$*.o) --max-memory=4026531840 --strip-all \
 		--wrap=pgstat_report_stat \

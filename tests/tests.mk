@@ -51,11 +51,11 @@ check-contract: $(MODULES) $(BUILD)/guest/native.wasm
 check-c-host: $(TESTS)/c-host
 	@tests/examples/test-c-host.sh $<
 
-.PHONY: test check check-unit check-contract check-c-host check-host check-headers check-e2e check-regress check-isolation fuzz
+.PHONY: test check check-unit check-contract check-c-host check-host check-headers check-e2e check-regress check-isolation check-extensions fuzz
 test: ## everything CI checks
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-asyncify check-c-host check-e2e check-regress check-isolation
+	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-asyncify check-c-host check-e2e check-regress check-isolation check-extensions
 
 check: check-headers check-unit check-host ## quick tests, nothing of PostgreSQL needed
 
@@ -85,6 +85,10 @@ check-isolation: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
 	$(SAY) "PostgreSQL's own isolation tests"
 	@timeout 900 tests/isolation/run.sh
 	@timeout 300 tests/isolation/test-concurrent-checkpoints.sh $(BUILD)
+
+check-extensions: $(BUILD)/pgcell.img $(PG_NATIVE)/complete ## the tests that ship with the extensions
+	$(SAY) "the extensions' own tests"
+	@timeout 1200 tests/extensions/run.sh
 
 # What follows is not in the gate yet: the drivers want packages that scripts/deps.sh does not install (tests/clients/run.py names them),
 # and two cases of the faults fail (the error of clients whose cell has crashed; a warning of autovacuum).
