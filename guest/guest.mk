@@ -49,6 +49,8 @@ $(BUILD)/src/extensions.version: guest/extensions/fetch.sh guest/extensions/exte
 $(PG_WASM)/modules.txt: $(PG_WASM)/compiled $(BUILD)/src/extensions.version $(filter-out %/fetch.sh,$(wildcard guest/extensions/* guest/extensions/include/*/*))
 	$(SAY) 'compiling extensions for wasm32-wasi (a minute the first time)'
 	@guest/extensions/compile.sh $(PG_WASM) $(BUILD)/src $(JOBS)
+	@guest/extensions/link.py sizes $(PG_WASM) >$(BUILD)/extension-sizes.txt
+	@tail -n 3 $(BUILD)/extension-sizes.txt | awk '{ printf "pgcell: %s %s %s %s: code %.0f kB, data %.0f kB, files %.0f kB\n", $$1, $$2, $$3, $$4, $$6 / 1e3, $$7 / 1e3, $$8 / 1e3 }'
 
 # ---- PostgreSQL for this machine: initdb, the time zone compiler, the files of share/; with everything else as a peer for tests ----
 
@@ -69,6 +71,13 @@ peer: $(PG_NATIVE)/complete ## native PostgreSQL from the same source, for regre
 $(PG_NATIVE)/complete: $(PG_NATIVE)/installed
 	$(SAY) 'compiling native PostgreSQL as a peer (4 minutes the first time)'
 	@guest/postgresql/native.sh $(PG_NATIVE) $(JOBS) all
+	@touch $@
+
+.PHONY: peer-extensions
+peer-extensions: $(PG_NATIVE)/extensions ## the peer's extensions, for benchmarks and to see what their tests do natively
+$(PG_NATIVE)/extensions: $(PG_NATIVE)/complete $(BUILD)/src/extensions.version guest/extensions/native.sh
+	$(SAY) 'compiling extensions for this machine'
+	@guest/extensions/native.sh $(PG_NATIVE) $(BUILD)/src $(JOBS)
 	@touch $@
 
 # ---- our own part of the guest ----
@@ -140,54 +149,69 @@ $(BUILD)/guest/native.wasm: $(GUEST_NATIVE_OBJECTS) $(GUEST)/native/modules-tabl
 	@scripts/check-imports.sh $@.tmp native
 	@mv $@.tmp $@
 
+PORTABLE_LINK_FLAGS := --max-memory=4026531840 --strip-all --wrap=pgstat_report_stat --export-table --growable-table --export=__heap_base
 # The transport comes last: then the three modules' memory is the same, and one image fits all.
 $(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm): $(BUILD)/guest/portable-%.wasm: $(GUEST_PORTABLE_OBJECTS) $(GUEST)/portable/comm/%.o $(GUEST)/portable/modules-table.o $(GUEST)/portable/ordered.txt $(TABLES_MARKS) guest/guest.mk scripts/check-imports.sh
 	$(SAY) 'linking the portable module, transport: $*'
-	@$(call GUEST_LINK,portable,$(GUEST_PORTABLE_OBJECTS),1048576,$(GUEST)/portable/comm/$*.o) --max-memory=4026531840 --strip-all \
-		--wrap=pgstat_report_stat \
-		--export-table --growable-table --export=__heap_base -o $@.tmp
+	@$(call GUEST_LINK,portable,$(GUEST_PORTABLE_OBJECTS),1048576,$(GUEST)/portable/comm/$*.o) $(PORTABLE_LINK_FLAGS) -o $@.tmp
 	@scripts/check-imports.sh $@.tmp $*
+	@mv $@.tmp $@
+
+# the same with all extensions, for the transport that the npm package takes
+$(BUILD)/guest/full-imports.wasm: $(GUEST_PORTABLE_OBJECTS) $(GUEST)/portable/comm/imports.o $(GUEST)/full/modules-table.o $(GUEST)/full/ordered.txt $(TABLES_MARKS) guest/guest.mk scripts/check-imports.sh
+	$(SAY) 'linking the portable module with all extensions'
+	@$(call GUEST_LINK,full,$(GUEST_PORTABLE_OBJECTS),1048576,$(GUEST)/portable/comm/imports.o) $(PORTABLE_LINK_FLAGS) -o $@.tmp
+	@scripts/check-imports.sh $@.tmp imports
 	@mv $@.tmp $@
 
 # ---- the portable modules' image: PostgreSQL is started in one of them, translated to C, and its memory written into all ----
 
-BAKE := $(BUILD)/guest/bake
 BAKE_PARTS := 12
 BAKE_SOURCES := guest/image/bake.c guest/image/tree.c guest/image/wasm_image.c examples/c-host/wasi.c
 WASM2C_FLAGS := -std=gnu11 -w -DWASM_RT_MEMCHECK_GUARD_PAGES=1 -DWASM_RT_USE_MMAP=1 -isystem $(TOOLS)/wabt/usr/include
 
-$(BAKE)/done: $(BUILD)/guest/portable-imports.wasm
-	$(SAY) 'translating the portable module to C, to start it once'
-	@mkdir -p $(BAKE)
-	@$(TOOLS)/bin/wasm2c $< -n cell --disable-tail-call --num-outputs=$(BAKE_PARTS) -o $(BAKE)/cell.c
-	@touch $@
+# usage: $(eval $(call BAKE_RULES,FOLDER,MODULE)): FOLDER/bake starts MODULE
+define BAKE_RULES
+$(1)/done: $(2)
+	$$(SAY) 'translating $$(notdir $(2)) to C, to start it once'
+	@mkdir -p $(1)
+	@$$(TOOLS)/bin/wasm2c $$< -n cell --disable-tail-call --num-outputs=$$(BAKE_PARTS) -o $(1)/cell.c
+	@touch $$@
 
-BAKE_PART_OBJECTS := $(patsubst %,$(BAKE)/cell_%.o,$(shell seq 0 $$(($(BAKE_PARTS) - 1))))
+$(1)_OBJECTS := $$(patsubst %,$(1)/cell_%.o,$$(shell seq 0 $$$$(($$(BAKE_PARTS) - 1))))
 # it runs for a second: not worth an optimisation
-$(BAKE_PART_OBJECTS): $(BAKE)/%.o: $(BAKE)/done
-	@$(CC_HOST) $(WASM2C_FLAGS) -O0 -fwrapv -fno-strict-aliasing -I$(BAKE) -c $(BAKE)/$*.c -o $@
+$$($(1)_OBJECTS): $(1)/%.o: $(1)/done
+	@$$(CC_HOST) $$(WASM2C_FLAGS) -O0 -fwrapv -fno-strict-aliasing -I$(1) -c $(1)/$$*.c -o $$@
 
-$(BAKE)/bake: $(BAKE_PART_OBJECTS) $(BAKE_SOURCES) $(wildcard guest/image/*.h examples/c-host/*.h guest/port/layout.h guest/port/tables.h guest/cell/serve.h)
-	@$(CC_HOST) -std=gnu11 -O2 $(HOST_WARN) -pthread $(WASM2C_FLAGS) -I$(BAKE) -Iguest/image -Iexamples/c-host $(BAKE_SOURCES) \
-		$(addprefix $(WABT_SHARE)/,wasm-rt-impl.c wasm-rt-mem-impl.c wasm-rt-exceptions-impl.c) $(BAKE_PART_OBJECTS) -lm -o $@
+$(1)/bake: $$($(1)_OBJECTS) $$(BAKE_SOURCES) $$(wildcard guest/image/*.h examples/c-host/*.h guest/port/layout.h guest/port/tables.h guest/cell/serve.h)
+	@$$(CC_HOST) -std=gnu11 -O2 $$(HOST_WARN) -pthread $$(WASM2C_FLAGS) -I$(1) -Iguest/image -Iexamples/c-host $$(BAKE_SOURCES) \
+		$$(addprefix $$(WABT_SHARE)/,wasm-rt-impl.c wasm-rt-mem-impl.c wasm-rt-exceptions-impl.c) $$($(1)_OBJECTS) -lm -o $$@
+endef
+$(eval $(call BAKE_RULES,$(BUILD)/guest/bake,$(BUILD)/guest/portable-imports.wasm))
+$(eval $(call BAKE_RULES,$(BUILD)/guest/bake-full,$(BUILD)/guest/full-imports.wasm))
 
-$(BUILD)/guest/cluster/done: guest/image/initdb.sh guest/image/postgresql.conf $(BUILD)/pgcell $(PG_NATIVE)/installed
+$(BUILD)/guest/cluster/done: guest/image/initdb.sh guest/image/postgresql.conf $(BUILD)/pgcell $(PG_NATIVE)/installed $(PG_WASM)/modules.txt
 	$(SAY) 'initdb'
 	@guest/image/initdb.sh $(BUILD) $(BUILD)/guest/cluster
 	@touch $@
 
-MODULES := $(BUILD)/pgcell.wasm $(BUILD)/pgcell-polling.wasm $(BUILD)/pgcell-callbacks.wasm
+MODULES := $(BUILD)/pgcell.wasm $(BUILD)/pgcell-polling.wasm $(BUILD)/pgcell-callbacks.wasm $(BUILD)/pgcell-full.wasm
 BAKED := $(TRANSPORTS:%=$(BUILD)/guest/baked-%.wasm)
-$(BUILD)/guest/modules: $(BAKE)/bake $(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm) $(BUILD)/guest/cluster/done guest/image/portable.sh guest/image/portable.conf
+$(BUILD)/guest/modules: $(BUILD)/guest/bake/bake $(TRANSPORTS:%=$(BUILD)/guest/portable-%.wasm) $(BUILD)/guest/cluster/done guest/image/portable.sh guest/image/portable.conf
 	$(SAY) 'making the portable modules'
-	@guest/image/portable.sh $(BUILD) $(BAKED)
+	@guest/image/portable.sh $(BUILD) slim $(foreach t,$(TRANSPORTS),$(BUILD)/guest/portable-$(t).wasm=$(BUILD)/guest/baked-$(t).wasm)
 	@touch $@
 $(BAKED): $(BUILD)/guest/modules ;
+$(BUILD)/guest/baked-full.wasm: $(BUILD)/guest/bake-full/bake $(BUILD)/guest/full-imports.wasm $(BUILD)/guest/cluster/done guest/image/portable.sh guest/image/portable.conf
+	$(SAY) 'making the portable module with all extensions'
+	@guest/image/portable.sh $(BUILD) full $(BUILD)/guest/full-imports.wasm=$@
 
 # Half a megabyte less code, and a few per cent quicker. What has one caller is not put into it unless it is small: the parts of the grammar
 # (guest/postgresql/split-grammar.py) would become one function again.
 WASM_OPT := $(TOOLS)/bin/wasm-opt -O2 --one-caller-inline-max-function-size=40 --skip-pass=memory-packing --enable-mutable-globals \
 	--enable-sign-ext --enable-bulk-memory --enable-nontrapping-float-to-int --enable-exception-handling
+$(BUILD)/pgcell-full.wasm: WASM_OPT += --enable-simd
+$(BUILD)/pgcell-full.wasm: $(BUILD)/guest/baked-full.wasm
 $(BUILD)/pgcell.wasm: $(BUILD)/guest/baked-imports.wasm
 $(BUILD)/pgcell-polling.wasm: $(BUILD)/guest/baked-polling.wasm
 $(BUILD)/pgcell-callbacks.wasm: $(BUILD)/guest/baked-callbacks.wasm

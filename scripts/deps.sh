@@ -10,6 +10,8 @@ packages=(
     bison flex perl gcc bzip2 xz-utils dpkg-dev ca-certificates debian-archive-keyring
     # the host's libraries
     libuv1-dev pkg-config
+    # WebAssembly's SIMD for the translated guest
+    libsimde-dev
     # tests
     libcmocka-dev python3 procps chromium
 )

@@ -26,7 +26,8 @@ compile()
     folder=$1 kind=$2
     shift 2
     dir=$tree/$folder
-    set -- "$@" "pgcell=$here" "PG_CONFIG=$here/pg_config" OPTFLAGS=
+    # nothing is position-independent
+    set -- CFLAGS_SL= OPTFLAGS= "pgcell=$here" "sources=$sources" "PG_CONFIG=$here/pg_config" "$@"
     for option; do
         case $option in
             debian=*)
@@ -54,7 +55,7 @@ compile()
     for name in $(cat "$dir/pgcell-extensions"); do echo "$kind $name $folder" >>"$tree/extensions.txt.tmp"; done
 }
 
-sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$here/extensions.txt" >"$tree/extensions-list.txt"
+sed -e ':a' -e '/\\$/N; s/\\\n//; ta' "$here/extensions.txt" | sed -e 's/#.*//' -e '/^[[:space:]]*$/d' | grep -vE '^[^ ]+ +source ' >"$tree/extensions-list.txt"
 # -r and quotes: an option may have spaces, and $(…) of make
 while read -r folder kind options; do
     case $kind in slim | full | native) ;; *) echo "pgcell: extensions.txt: $folder is to be in \"$kind\", which is none of slim, full, native" >&2; exit 1 ;; esac

@@ -19,7 +19,7 @@ sed -e 's/#.*//' "$here/extensions.txt" | grep -w 'debian=[a-z0-9.+-]*' | while 
         debian_say "downloading the source of $package"
         (debian_source "$sources" "$package") 2>/dev/null || debian_source "$sources" "$package/trixie"
     fi
-    tarball=$(ls "$sources/${package}"_*.orig.tar.* | grep -v '\.asc$' | sort -V | tail -n 1)
+    tarball=$(find "$sources" -name "${package}_*.orig.tar.*" ! -name '*.asc' | sort -V | tail -n 1)
     version=${tarball##*_}
     version=${version%%.orig.tar.*}
     rm -rf "${dir:?}/$name" "$dir/$name.tmp"

@@ -2,6 +2,7 @@
 """
 usage: link.py module NAME OBJECT OUT.o      OBJECT is all of a module, linked with wasm-ld -r
        link.py table NAME=OUT.o...           writes the table of guest/port/modules.c to the standard output
+       link.py sizes TREE                    writes what each folder of extensions.txt adds, in bytes
 
 What a linker makes of a shared library, for modules that are linked into one program: what a module does not export is known
 only inside it, and what it exports is called NAME:symbol, so that modules can't clash with one another or with PostgreSQL.  PostgreSQL
@@ -10,10 +11,11 @@ compiles modules with -fvisibility=hidden; what has PGDLLEXPORT is exported.
 Only names and flags of symbols change, in the object's "linking" section
 (https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md).
 """
+import os
 import re
 import sys
 
-SECTION_TYPE, SECTION_IMPORT, SECTION_FUNCTION, SECTION_CUSTOM = 1, 2, 3, 0
+SECTION_CUSTOM, SECTION_TYPE, SECTION_IMPORT, SECTION_FUNCTION, SECTION_CODE, SECTION_DATA = 0, 1, 2, 3, 10, 11
 SYMBOL_TABLE = 8
 FUNCTION, DATA, GLOBAL, SECTION, TAG, TABLE = range(6)
 WEAK, LOCAL, HIDDEN, UNDEFINED, EXPLICIT_NAME = 1, 2, 4, 0x10, 0x40
@@ -198,6 +200,33 @@ def table(modules):
     print('\t{0, 0, 0}\n};')
 
 
+def sizes(tree):
+    """Code and data of the objects: what is linked is less, wasm-opt makes it less again."""
+    folders = {}
+    with open(os.path.join(tree, 'modules.txt'), encoding='utf-8') as f:
+        for line in f:
+            kind, _, folder, path = line.split()
+            if '/conversion_procs/' in path:
+                folder = os.path.dirname(folder)
+            row = folders.setdefault(folder, [kind, 0, 0, 0])
+            with open(path, 'rb') as obj:
+                for section, _, _, at, end in sections(obj.read()):
+                    if section in (SECTION_CODE, SECTION_DATA):
+                        row[1 if section == SECTION_CODE else 2] += end - at
+    with open(os.path.join(tree, 'extensions-list.txt'), encoding='utf-8') as f:
+        for line in f:
+            kind, folder = line.split()[1], line.split()[0]
+            row = folders.setdefault(folder, [kind, 0, 0, 0])
+            for where, _, names in os.walk(os.path.join(tree, folder, 'pgcell-share')):
+                row[3] += sum(os.path.getsize(os.path.join(where, name)) for name in names)
+    print(f'{"folder":42} {"in":6} {"code":>9} {"data":>9} {"files":>9}')
+    for folder, (kind, code, data, files) in sorted(folders.items()):
+        print(f'{folder:42} {kind:6} {code:9} {data:9} {files:9}')
+    for kind in ('slim', 'full', 'native'):
+        rows = [row for row in folders.values() if row[0] == kind]
+        print(f'{"all that is " + kind:42} {kind:6} ' + ' '.join(f'{sum(row[i] for row in rows):9}' for i in (1, 2, 3)))
+
+
 def main(argv):
     if len(argv) == 4 and argv[0] == 'module':
         with open(argv[2], 'rb') as f:
@@ -206,6 +235,8 @@ def main(argv):
             f.write(localize(argv[1], data))
     elif len(argv) > 1 and argv[0] == 'table':
         table(argv[1:])
+    elif len(argv) == 2 and argv[0] == 'sizes':
+        sizes(argv[1])
     else:
         sys.exit(__doc__.strip())
 

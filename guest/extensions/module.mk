@@ -3,8 +3,14 @@ include $(if $(wildcard GNUmakefile),GNUmakefile,Makefile)
 # one module of many objects, or some of one object each
 pgcell_names := $(or $(MODULE_big),$(MODULES),$(NAME))
 pgcell_objects := $(or $(OBJS),$(MODULES:%=%.o))
-pgcell-module: $(pgcell_objects) $(DATA_built)
-	@: $(foreach n,$(pgcell_names),$(file >$(n).pgcell-objects,$(if $(MODULES),$(CURDIR)/$(n).o,$(addprefix $(CURDIR)/,$(OBJS)))))
+# sources from elsewhere that belong to the module
+pgcell_others := $(patsubst %.c,pgcell-others/%.o,$(notdir $(PGCELL_SOURCES)))
+vpath %.c $(sort $(dir $(PGCELL_SOURCES)))
+pgcell-others/%.o: %.c
+	@mkdir -p pgcell-others
+	$(CC) $(CFLAGS) $(CPPFLAGS) -c $< -o $@
+pgcell-module: $(pgcell_objects) $(pgcell_others) $(DATA_built)
+	@: $(foreach n,$(pgcell_names),$(file >$(n).pgcell-objects,$(if $(MODULES),$(CURDIR)/$(n).o,$(addprefix $(CURDIR)/,$(OBJS) $(pgcell_others)))))
 	@echo $(pgcell_names) >pgcell-names
 	@echo $(EXTENSION) >pgcell-extensions
 	@# as "make install" has them

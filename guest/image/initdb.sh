@@ -29,7 +29,7 @@ storage()
 storage e >>"$stage/share/postgresql/system_constraints.sql"
 storage x >>"$stage/share/postgresql/information_schema.sql"
 # PostgreSQL looks whether a module's file exists before it asks for the module
-# (only those of the slim modules are in "lib"; "full" has what comes with the others)
+# (those of the slim modules; "full" and "native" have what comes with the others)
 sed -n 's/^slim \([^ ]*\) .*/\1/p' "$build/guest/postgresql/modules.txt" | while read -r m; do : >"$stage/lib/postgresql/$m.so"; done
 cat >"$stage/bin/postgres" <<RUN
 #!/bin/sh
@@ -62,10 +62,12 @@ rm "$stage/bin/initdb"
 # extensions beyond those of the slim modules
 full=$stage/full
 mkdir -p "$full/lib" "$full/share/extension" "$full/share/tsearch_data"
-sed -n 's/^\(full\|native\) \([^ ]*\) .*/\2/p' "$build/guest/postgresql/modules.txt" | while read -r m; do : >"$full/lib/$m.so"; done
+sed -n 's/^full \([^ ]*\) .*/\1/p' "$build/guest/postgresql/modules.txt" | while read -r m; do : >"$full/lib/$m.so"; done
+mkdir "$stage/native"
+sed -n 's/^native \([^ ]*\) .*/\1/p' "$build/guest/postgresql/modules.txt" | while read -r m; do : >"$stage/native/$m.so"; done
 sed 's/ .*//' "$build/guest/postgresql/extensions-list.txt" | grep -v '^src/' | while read -r folder; do
     cp -r "$build/guest/postgresql/$folder/pgcell-share/." "$full/share/"
 done
 rm -rf "$output"
 mkdir -p "$output"
-cp -r "$stage/data" "$stage/share" "$stage/lib" "$stage/bin" "$full" "$output/"
+cp -r "$stage/data" "$stage/share" "$stage/lib" "$stage/bin" "$full" "$stage/native" "$output/"

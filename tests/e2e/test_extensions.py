@@ -44,6 +44,7 @@ REFUSED = {
     'pg_trgm': ("SET pg_trgm.similarity_threshold = 2", '22023'),
     'pg_visibility': ("SELECT pg_visibility('pg_class'::regclass, -1)", '22023'),
     'pg_walinspect': ("SELECT pg_get_wal_record_info('FFFFFFFF/0')", '22023'),
+    'pgcrypto': ("SELECT digest('a', 'nothing')", '22023'),
     'pgrowlocks': ("SELECT * FROM pgrowlocks('pg_views')", '42809'),
     'pgstattuple': ("SELECT pgstattuple('pg_views')", '0A000'),
     'refint': ('SELECT check_primary_key()', 'XX000'),

@@ -114,8 +114,10 @@ while IFS= read -r conf <&3; do
             mkdir -p "$out/results"
             [ $mode = cell ] || chmod -R 777 "$out"
             status=0
+            # psql reads the tests' data, and writes beside the results, by relative names
+            [ ! -d "$source/data" ] || ln -sfn "$source/data" "$out/data"
             # shellcheck disable=SC2086
-            (cd "$source" && pg_regress "$program" --outputdir="$out" --dlpath="$native/src/test/regress" $options $tests) >"$out/pg_regress.log" 2>&1 || status=$?
+            (cd "$out" && pg_regress "$program" --outputdir="$out" --dlpath="$native/src/test/regress" $options $tests) >"$out/pg_regress.log" 2>&1 || status=$?
             sed -nE "s#^ok [0-9]+ +[-+] ([^ ]+) .*#passed $name/\1#p; s#^not ok [0-9]+ +[-+] ([^ ]+) .*#failed $name/\1#p" "$out/pg_regress.log" \
                 >"$run_dir/found"
             [ $status -le 1 ] && [ -s "$run_dir/found" ] || echo "broken $name: pg_regress ended with status $status; see $out/pg_regress.log" >>"$run_dir/found"
