@@ -218,6 +218,7 @@ $(BUILD)/pgcell-callbacks.wasm: $(BUILD)/guest/baked-callbacks.wasm
 $(MODULES): guest/guest.mk
 	$(SAY) 'optimising $(notdir $@)'
 	@$(WASM_OPT) $(filter %.wasm,$^) -o $@.tmp && mv $@.tmp $@
+	@printf 'pgcell: %s: %d bytes, gzip -9 %d\n' $(notdir $@) $$(stat -c %s $@) $$(gzip -9c $@ | wc -c)
 
 $(BUILD)/pgcell-trampoline.wasm: guest/trampoline/trampoline.c $(TOOLS)/versions
 	@mkdir -p $(BUILD)

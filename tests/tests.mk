@@ -55,7 +55,7 @@ check-c-host: $(TESTS)/c-host
 test: ## everything CI checks
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-asyncify check-c-host check-e2e check-regress check-isolation check-extensions
+	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-js-extensions check-browser check-examples check-package check-asyncify check-c-host check-e2e check-regress check-isolation check-extensions
 
 check: check-headers check-unit check-host ## quick tests, nothing of PostgreSQL needed
 

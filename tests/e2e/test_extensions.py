@@ -174,6 +174,15 @@ class Extensions(ServerCase):
         self.assertIn('v_e_idx', str(c.query(f'EXPLAIN {nearest}').rows))
         self.assertEqual(c.query(nearest).value, exact)
 
+    def test_distances_are_those_of_javascript(self):
+        """SIMD adds up in the same order in every host. tests/extensions/cases.js has the same sum."""
+        c = self.connect()
+        c.query('CREATE EXTENSION vector')
+        c.query('CREATE TABLE s AS SELECT i, (SELECT array_agg(((i * j) % 97) / 97.0::real ORDER BY j) FROM generate_series(1, 101) j)::vector(101) e '
+                'FROM generate_series(1, 50) i')
+        self.assertEqual(c.query("SELECT md5(string_agg((a.e <-> b.e)::text || (a.e <=> b.e)::text || (a.e <#> b.e)::text || (a.e <+> b.e)::text, ',' "
+                                 'ORDER BY a.i, b.i)) FROM s a, s b').value, 'b503ee3db20b72e15369b7ca26739001')
+
 
 class Preloaded(OwnServerCase):
     def test_shared_preload_libraries(self):

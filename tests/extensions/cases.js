@@ -72,6 +72,13 @@ export const cases = {
     await db.exec("do $$ begin perform '[1,2]'::vector <-> '[1]'::vector; exception when others then create table caught (); end $$");
     equal(await valueOf(db, "select 'a=>1'::hstore -> 'a'"), '1');
   },
+  async 'distances are those of a native cell, to the bit'(db) {
+    await db.exec('create extension vector');
+    await db.exec('create table s as select i, (select array_agg(((i * j) % 97) / 97.0::real order by j) from generate_series(1, 101) j)::vector(101) e from generate_series(1, 50) i');
+    // tests/e2e/test_extensions.py has the same sum
+    equal(await valueOf(db, `select md5(string_agg((a.e <-> b.e)::text || (a.e <=> b.e)::text || (a.e <#> b.e)::text || (a.e <+> b.e)::text, ','
+      order by a.i, b.i)) from s a, s b`), 'b503ee3db20b72e15369b7ca26739001');
+  },
   async 'what is not there is refused as PostgreSQL does'(db) {
     equal(await stateOf(db, 'create extension nothing'), '0A000');
     equal(await stateOf(db, "create extension citext version '99'"), '22023');
