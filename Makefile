@@ -17,7 +17,7 @@ export CCACHE_NODIRECT := 1
 SAY = @printf 'pgcell: %s\n'
 
 .PHONY: all
-all: $(BUILD)/pgcell $(BUILD)/pgcell.img $(BUILD)/pgcell.1 $(BUILD)/pgcell.conf.sample $(BUILD)/guest/modules $(BUILD)/pgcell-trampoline.wasm
+all: $(BUILD)/pgcell $(BUILD)/pgcell.img $(BUILD)/pgcell.1 $(BUILD)/pgcell.conf.sample $(BUILD)/guest/modules $(BUILD)/pgcell-full.wasm $(BUILD)/pgcell-trampoline.wasm
 
 include guest/guest.mk
 include host/host.mk

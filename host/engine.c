@@ -37,8 +37,10 @@ struct guest_session_args {
 	uint32_t server_port;
 	uint8_t server_address[16];
 	int64_t cell_started_us;
+	uint32_t files_end;
+	uint32_t reserved;
 };
-_Static_assert(sizeof(struct guest_session_args) == 56, "known to the guest");
+_Static_assert(sizeof(struct guest_session_args) == 64, "known to the guest");
 
 /* Of the guest's memory, from `start` on, rounded up, to `end`: nothing is there any more. */
 static int take_away(uint64_t start, uint64_t end)
@@ -127,6 +129,14 @@ static uint32_t fill_address(const struct sockaddr_storage *from, uint8_t addres
 	}
 }
 
+/* What is beyond is not even mapped. */
+static uint32_t cluster_end(const struct session_args *args)
+{
+	uint64_t most = PGCELL_CLUSTER_END - PGCELL_FILES_START;
+
+	return PGCELL_FILES_START + (uint32_t)(args->files_limit_bytes == 0 || args->files_limit_bytes > most ? most : args->files_limit_bytes);
+}
+
 static void fill_args(struct guest_session_args *to, const struct session_args *args)
 {
 	struct sockaddr_storage local = {.ss_family = AF_UNIX};
@@ -135,6 +145,7 @@ static void fill_args(struct guest_session_args *to, const struct session_args *
 	memset(to, 0, sizeof *to);
 	to->slot = args->slot;
 	to->cell_started_us = args->cell_created_us;
+	to->files_end = cluster_end(args);
 	to->family = fill_address(&args->peer, to->address, &to->port);
 	if (to->family != 0 && args->server.ss_family != AF_UNIX)
 		(void)fill_address(&args->server, to->server_address, &to->server_port);
@@ -226,7 +237,7 @@ void session_main(const struct session_args *args)
 	if (args->kind == SESSION_RECOVER)
 		rc = reset_shared_memory(args->cell_fd);
 	if (rc == 0)
-		rc = runtime_map(PGCELL_CLUSTER_START, PGCELL_CLUSTER_END - PGCELL_CLUSTER_START, PROT_READ | PROT_WRITE, MAP_SHARED,
+		rc = runtime_map(PGCELL_CLUSTER_START, cluster_end(args) - PGCELL_CLUSTER_START, PROT_READ | PROT_WRITE, MAP_SHARED,
 			args->cell_fd, 0);
 	if (rc == 0)
 		rc = limit_private_memory(args->memory_limit_bytes);

@@ -62,6 +62,7 @@ struct order {
 	uint32_t preread_len; /* bytes */
 	uint32_t tally; /* number of the session's page, TALLY_NONE without a client */
 	uint64_t memory_limit_bytes;
+	uint64_t files_limit_bytes;
 	char cell_name[WIRE_CELL_NAME_MAX + 1]; /* for the log */
 	int64_t cell_created_us;
 	uint64_t cell_id; /* sessions may signal those with the same one */

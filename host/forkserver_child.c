@@ -273,6 +273,7 @@ static _Noreturn void become_session(int client_fd, int cell_fd, int peers_fd)
 		.slot = order.slot,
 		.cell_name = order.cell_name,
 		.memory_limit_bytes = order.memory_limit_bytes,
+		.files_limit_bytes = order.files_limit_bytes,
 		.cell_created_us = order.cell_created_us,
 		.preread = order.preread,
 		.preread_len = order.preread_len,

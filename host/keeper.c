@@ -12,8 +12,10 @@
 
 #include "log.h"
 #include "supervisor_internal.h"
+#include "tally.h"
 
 #define SWEEP_MS 1000
+#define STUBBORN_MS 5000 /* after the first cancel of a statement its session is ended */
 
 static void answer(copy_done *done, void *data, const char *sqlstate, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
@@ -342,8 +344,35 @@ static void drop_idle(struct supervisor *sv)
 	}
 }
 
+/*
+ * The session's page says whether it works and on which statement, without a clock on the way of every query; a session that lies
+ * there gets its share of the processors and no more, as any other.
+ */
+static void cancel_slow(struct supervisor *sv, struct backend *backend)
+{
+	const struct tally *tally = tally_at(backend->tally);
+	uint64_t now_ms = uv_now(&sv->loop);
+	uint64_t limit_ms = (uint64_t)sv->config->statement_time_s * 1000;
+	uint32_t statement;
+
+	if (tally == NULL || backend->pid == 0 || backend->kind != SESSION_CLIENT)
+		return;
+	statement = *(const volatile uint32_t *)&tally->statements;
+	if (atomic_load(&tally->is_idle) || statement != backend->statement || backend->statement_since_ms == 0) {
+		backend->statement = statement;
+		backend->statement_since_ms = now_ms;
+	} else if (now_ms - backend->statement_since_ms >= limit_ms) {
+		bool is_stubborn = now_ms - backend->statement_since_ms >= limit_ms + STUBBORN_MS;
+
+		log_warn(backend->cell->name, backend->pid, "%s: --statement-time", is_stubborn ? "ended" : "its statement is cancelled");
+		sv->ops.metrics.statements_cancelled++;
+		supervisor_signal(sv, backend, is_stubborn ? SIGTERM : SIGINT);
+	}
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
+	struct backend *backend;
 	struct supervisor *sv = timer->data;
 	struct cell *cell;
 
@@ -351,6 +380,12 @@ static void on_sweep(uv_timer_t *timer)
 		return;
 	if (sv->config->idle_timeout_s > 0)
 		drop_idle(sv);
+	if (sv->config->statement_time_s > 0) {
+		LIST_FOREACH (cell, &sv->cells.all, all_link) {
+			LIST_FOREACH (backend, &cell->backends, cell_link)
+				cancel_slow(sv, backend);
+		}
+	}
 	sv->memory_bytes = 0;
 	if (sv->config->total_memory_mib > 0) {
 		LIST_FOREACH (cell, &sv->cells.all, all_link)
@@ -365,7 +400,7 @@ void keeper_open(struct supervisor *sv)
 
 	uv_timer_init(&sv->loop, &sv->sweep_timer);
 	sv->sweep_timer.data = sv;
-	if (config->idle_timeout_s > 0 || config->total_memory_mib > 0 || config->warm > 0)
+	if (config->idle_timeout_s > 0 || config->total_memory_mib > 0 || config->statement_time_s > 0 || config->warm > 0)
 		uv_timer_start(&sv->sweep_timer, on_sweep, 0, config->warm > 0 ? SWEEP_MS / 20 : SWEEP_MS);
 }
 

@@ -133,6 +133,7 @@ void metrics_write(const struct metrics *m, const struct metrics_now *now, FILE 
 	head(out, "pgcell_recoveries_total", "counter", "Recoveries of crashed cells.");
 	labelled(out, "pgcell_recoveries_total", "result", "ok", m->recoveries_ok);
 	labelled(out, "pgcell_recoveries_total", "result", "failed", m->recoveries_failed);
+	single(out, "pgcell_statements_cancelled_total", "counter", "Statements that --statement-time ended.", m->statements_cancelled);
 	head(out, "pgcell_autovacuums_total", "counter", "Autovacuum workers that ended.");
 	labelled(out, "pgcell_autovacuums_total", "result", "ok", m->autovacuums_ok);
 	labelled(out, "pgcell_autovacuums_total", "result", "failed", m->autovacuums_failed);

@@ -39,6 +39,7 @@ struct metrics {
 	uint64_t starts_ok, starts_failed; /* of clients' sessions */
 	uint64_t ends[METRICS_END_COUNT]; /* of every process in a cell */
 	uint64_t recoveries_ok, recoveries_failed;
+	uint64_t statements_cancelled; /* by --statement-time */
 	uint64_t autovacuums_ok, autovacuums_failed; /* workers */
 	uint64_t reloads_ok, reloads_failed;
 	uint64_t bytes_in, bytes_out; /* of sessions that ended */

@@ -51,6 +51,9 @@ struct config {
 	int64_t session_memory_mib;
 	int64_t auth; /* enum auth_method */
 	char *password_file; /* NULL without SCRAM */
+	int64_t cell_memory_mib; /* 0: no limit */
+	int64_t statement_time_s; /* 0: no limit */
+	int64_t connection_rate; /* a second; 0: no limit */
 	int64_t total_memory_mib; /* 0: no limit */
 	int64_t warm;
 	int64_t idle_timeout_s; /* 0: never */

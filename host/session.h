@@ -51,6 +51,7 @@ struct session_args {
 	uint32_t slot; /* 1..sessions-per-cell, free for reuse at the session's end; 0 for others than CLIENT */
 	const char *cell_name; /* for the log */
 	uint64_t memory_limit_bytes; /* for this session */
+	uint64_t files_limit_bytes; /* for the files of the cell, a multiple of 64 KiB; 0: no limit but the address space */
 	int64_t cell_created_us; /* microseconds since 1970-01-01 UTC */
 	struct sockaddr_storage peer; /* AF_INET, AF_INET6, or AF_UNIX without a path */
 	socklen_t peer_len;

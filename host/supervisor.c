@@ -100,6 +100,7 @@ static int start_backend(struct supervisor *sv, enum session_kind kind, struct c
 	order.tally = backend->tally;
 	order.flags = cell->state == CELL_NEW ? ORDER_FRESH_CELL : 0;
 	order.memory_limit_bytes = (uint64_t)sv->config->session_memory_mib << 20;
+	order.files_limit_bytes = (uint64_t)sv->config->cell_memory_mib << 20;
 	order.cell_created_us = cell->created_us;
 	order.cell_id = cell->id;
 	snprintf(order.cell_name, sizeof(order.cell_name), "%s", cell->name);
@@ -691,12 +692,30 @@ static struct conn *add_conn(struct supervisor *sv, int fd, const struct sockadd
 	return conn;
 }
 
+/* A bucket of as many tokens as --connection-rate lets in within a second. */
+static bool is_too_fast(struct supervisor *sv)
+{
+	double rate = (double)sv->config->connection_rate;
+	uint64_t now_ns = uv_hrtime();
+
+	if (rate == 0)
+		return false;
+	sv->rate_left += sv->rate_at_ns == 0 ? rate : rate * (double)(now_ns - sv->rate_at_ns) / 1e9;
+	sv->rate_at_ns = now_ns;
+	if (sv->rate_left > rate)
+		sv->rate_left = rate;
+	if (sv->rate_left < 1)
+		return true;
+	sv->rate_left -= 1;
+	return false;
+}
+
 /* Takes fd. */
 static void on_accept(void *data, int fd, const struct sockaddr_storage *peer)
 {
 	struct supervisor *sv = data;
 
-	if (sv->conn_count >= (size_t)sv->config->max_sessions + CONNS_EXTRA) {
+	if (sv->conn_count >= (size_t)sv->config->max_sessions + CONNS_EXTRA || is_too_fast(sv)) {
 		metrics_count_code(&sv->ops.metrics.refused, "53300", 1);
 		gate_turn_away(fd);
 		return;

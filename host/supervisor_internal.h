@@ -43,6 +43,8 @@ struct supervisor {
 	struct operations ops;
 	TAILQ_HEAD(, conn) conns; /* all that are not closed */
 	size_t conn_count;
+	double rate_left; /* connections that may still come, refilled by --connection-rate */
+	uint64_t rate_at_ns;
 	uv_timer_t sweep_timer; /* keeper.c */
 	size_t warm_count;
 	uint64_t memory_bytes; /* of all cells, when last looked at; only with --total-memory */

@@ -21,6 +21,7 @@
 struct tally {
 	_Atomic uint32_t is_idle; /* waits for the next message of its client; the session's */
 	_Atomic uint32_t must_end; /* when it is idle; the fork server's */
+	uint32_t statements; /* so many times it has ceased to be idle */
 	uint64_t ready_ns; /* CLOCK_MONOTONIC when it could take its first query, 0 before */
 	uint64_t bytes_in, bytes_out; /* from and to the client */
 	uint32_t errors_other;

@@ -113,6 +113,7 @@ int transport_begin(const struct session_args *args, guest_addr pending, guest_a
 static void note_input(size_t len_bytes)
 {
 	tally_own->bytes_in += len_bytes;
+	tally_own->statements += atomic_load_explicit(&tally_own->is_idle, memory_order_relaxed);
 	atomic_store_explicit(&tally_own->is_idle, 0, memory_order_relaxed);
 }
 

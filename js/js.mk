@@ -5,7 +5,7 @@ NPM_CI = npm ci --no-progress --silent && touch node_modules/.package-lock.json
 # the newest one with long-term support; the machine's own may be too old
 NODE := $(ROOT)/$(CONFORMANCE)/node_modules/node-24/bin/node
 TSC := node_modules/.bin/tsc
-ENTRIES := index node browser worker template
+ENTRIES := index node browser worker node-full browser-full worker-full template
 
 js/node_modules/.package-lock.json: js/package-lock.json
 	$(SAY) 'installing what the npm package is built with'
@@ -19,15 +19,18 @@ $(CONFORMANCE)/node_modules/.package-lock.json: $(CONFORMANCE)/package-lock.json
 js/dist/index.js: js/node_modules/.package-lock.json js/tsconfig.json js/package.json $(wildcard js/src/*.ts)
 	@cd js && rm -rf dist && $(TSC) -p tsconfig.json && node_modules/.bin/esbuild $(addprefix src/,$(addsuffix .ts,$(ENTRIES))) --outdir=dist \
 		--bundle --splitting --format=esm --platform=neutral --target=es2022 --charset=utf8 --chunk-names=shared-[hash] \
-		'--external:node:*' --external:./pgcell.wasm --log-level=warning && touch dist/index.js
+		'--external:node:*' --external:./pgcell.wasm --external:./pgcell-full.wasm --log-level=warning && touch dist/index.js
 
 js/dist/pgcell.wasm: $(BUILD)/pgcell.wasm js/dist/index.js
 	@cp $(PG_SOURCE)/COPYRIGHT js/dist/COPYRIGHT.PostgreSQL
 	@cp $(BUILD)/pgcell.wasm $@
 	@node scripts/sizes.mjs
 
+js/dist/pgcell-full.wasm: $(BUILD)/pgcell-full.wasm js/dist/index.js
+	@cp $< $@
+
 .PHONY: js check-js check-conformance check-asyncify
-js: js/dist/index.js js/dist/pgcell.wasm ## the npm package
+js: js/dist/index.js js/dist/pgcell.wasm js/dist/pgcell-full.wasm ## the npm package
 
 check-js: js $(CONFORMANCE)/node_modules/.package-lock.json
 	$(SAY) 'the npm package, in four engines'
@@ -61,6 +64,12 @@ check-workers: $(WORKERS_NEED)
 	$(SAY) 'the suites in workerd'
 	@cd js && $(TSC) -p ../$(WORKERS)
 	@timeout 900 $(NODE) $(WORKERS)/run.js
+
+.PHONY: check-js-extensions
+check-js-extensions: $(WORKERS_NEED) ## extensions with the full module, in Node and workerd
+	$(SAY) 'extensions in Node and workerd'
+	@cd js && $(TSC) -p ../tests/extensions
+	@timeout 1500 $(NODE) tests/extensions/engines.js
 
 check-browser: $(WORKERS_NEED)
 	$(SAY) 'the suites in headless Chromium'

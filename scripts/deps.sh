@@ -12,6 +12,8 @@ packages=(
     bison flex perl gcc bzip2 xz-utils dpkg-dev ca-certificates debian-archive-keyring
     # the host's libraries
     libuv1-dev libseccomp-dev libssl-dev libmicrohttpd-dev pkg-config
+    # WebAssembly's SIMD for the translated guest
+    libsimde-dev
     # what the build runs
     python3
 )

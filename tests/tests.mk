@@ -66,11 +66,11 @@ check-contract: $(MODULES) $(BUILD)/guest/native.wasm
 check-c-host: $(TESTS)/c-host
 	@tests/examples/test-c-host.sh $<
 
-.PHONY: test check check-unit check-contract check-c-host check-host check-security check-headers check-packaging check-e2e check-regress check-isolation fuzz
+.PHONY: test check check-unit check-contract check-c-host check-host check-security check-headers check-packaging check-e2e check-regress check-isolation check-extensions fuzz
 test: ## everything CI checks
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-browser check-examples check-package check-packaging check-asyncify check-c-host check-e2e check-faults check-clients check-regress check-isolation
+	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-js-extensions check-browser check-examples check-package check-packaging check-asyncify check-c-host check-e2e check-faults check-clients check-regress check-isolation check-extensions
 
 check: check-headers check-unit check-host check-security ## quick tests, nothing of PostgreSQL needed
 
@@ -112,6 +112,10 @@ check-isolation: $(BUILD)/pgcell.img $(PG_NATIVE)/complete
 	$(SAY) "PostgreSQL's own isolation tests"
 	@timeout 900 tests/isolation/run.sh
 	@timeout 300 tests/isolation/test-concurrent-checkpoints.sh $(BUILD)
+
+check-extensions: $(BUILD)/pgcell.img $(PG_NATIVE)/complete ## the tests that ship with the extensions
+	$(SAY) "the extensions' own tests"
+	@timeout 1200 tests/extensions/run.sh
 
 .PHONY: check-clients check-faults check-faults-long bench-concurrency
 tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json

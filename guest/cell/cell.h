@@ -48,8 +48,10 @@ struct pgcell_session_args
 	uint32_t	server_port;
 	uint8_t		server_address[16];
 	int64_t		cell_started_us;	/* since 1970: when the cell was made */
+	uint32_t	files_end;		/* of the memory for the cell's files; 0: all there is */
+	uint32_t	reserved;
 };
-_Static_assert(sizeof(struct pgcell_session_args) == 56, "known to the host");
+_Static_assert(sizeof(struct pgcell_session_args) == 64, "known to the host");
 
 extern struct pgcell_session_args pgcell_session_args;
 

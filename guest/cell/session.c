@@ -71,6 +71,8 @@ begin_child(int slot)
 {
 	MyProcPid = getpid();
 	vfs_after_fork();
+	if (pgcell_session_args.files_end != 0)
+		vfs_limit(pgcell_session_args.files_end);
 	set_stack_base();
 	InitPostmasterChild();
 	on_proc_exit(close_files, 0);

@@ -29,7 +29,8 @@ storage()
 storage e >>"$stage/share/postgresql/system_constraints.sql"
 storage x >>"$stage/share/postgresql/information_schema.sql"
 # PostgreSQL looks whether a module's file exists before it asks for the module
-cut -d= -f1 "$build/guest/postgresql/modules.txt" | while read -r m; do : >"$stage/lib/postgresql/$m.so"; done
+# (those of the slim modules; "full" and "native" have what comes with the others)
+sed -n 's/^slim \([^ ]*\) .*/\1/p' "$build/guest/postgresql/modules.txt" | while read -r m; do : >"$stage/lib/postgresql/$m.so"; done
 cat >"$stage/bin/postgres" <<RUN
 #!/bin/sh
 exec "$stage/pgcell" image postgres "\$0" "\$@"
@@ -58,6 +59,15 @@ if [ $pages -gt 0 ]; then dd if=/dev/zero of="$segment" bs=8192 seek=1 count=$pa
 rm -f "$stage"/share/postgresql/*.bki "$stage"/share/postgresql/*.sample "$stage"/share/postgresql/*.sql \
     "$stage"/share/postgresql/sql_features.txt "$stage"/share/postgresql/errcodes.txt
 rm "$stage/bin/initdb"
+# extensions beyond those of the slim modules
+full=$stage/full
+mkdir -p "$full/lib" "$full/share/extension" "$full/share/tsearch_data"
+sed -n 's/^full \([^ ]*\) .*/\1/p' "$build/guest/postgresql/modules.txt" | while read -r m; do : >"$full/lib/$m.so"; done
+mkdir "$stage/native"
+sed -n 's/^native \([^ ]*\) .*/\1/p' "$build/guest/postgresql/modules.txt" | while read -r m; do : >"$stage/native/$m.so"; done
+sed 's/ .*//' "$build/guest/postgresql/extensions-list.txt" | grep -v '^src/' | while read -r folder; do
+    cp -r "$build/guest/postgresql/$folder/pgcell-share/." "$full/share/"
+done
 rm -rf "$output"
 mkdir -p "$output"
-cp -r "$stage/data" "$stage/share" "$stage/lib" "$stage/bin" "$output/"
+cp -r "$stage/data" "$stage/share" "$stage/lib" "$stage/bin" "$full" "$stage/native" "$output/"

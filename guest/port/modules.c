@@ -2,9 +2,8 @@
  * modules.c
  *	  dlopen() for modules that are linked in.
  *
- * Every module's object files are compiled with Pg_magic_func and _PG_init renamed to NAME_Pg_magic_func and NAME__PG_init;
- * modules.sh makes the table of their symbols, sorted by module and symbol.  dfmgr.c also wants the file to exist: the image
- * has an empty one for each.
+ * The table of their symbols is made by guest/extensions/link.py, which gives each module a scope of its own.  dfmgr.c also wants the file
+ * to exist: the image has an empty one for each.
  */
 #include <dlfcn.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* modules.h: the table of modules that are linked in; made by modules.sh, used by modules.c. */
+/* modules.h: the table of modules that are linked in; made by guest/extensions/link.py, used by modules.c. */
 #ifndef PGCELL_MODULES_H
 #define PGCELL_MODULES_H
 struct pgcell_symbol { const char *name; void *address; };

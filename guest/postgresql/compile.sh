@@ -1,16 +1,11 @@
 #!/bin/sh
 # usage: compile.sh TREE JOBS
-# Compiles, in a configured tree, the backend and the modules that are linked in.  Writes TREE/objects.txt (for the linker) and
-# TREE/modules.txt (for guest/port/modules.sh).
+# Compiles the backend in a configured tree.  Writes TREE/objects.txt, for the linker.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 tree=$(cd "$1" && pwd)
 jobs=$2
 log=$tree/compile.log
-
-# regress.so holds the C functions of PostgreSQL's own regression tests
-modules="plpgsql=src/pl/plpgsql/src dict_snowball=src/backend/snowball regress=src/test/regress"
-conversions=src/backend/utils/mb/conversion_procs
 
 fail() { tail -30 "$log"; echo "pgcell: compiling PostgreSQL failed; see $log"; exit 1; }
 
@@ -28,17 +23,5 @@ python3 "$here/split-grammar.py" "$tree/src/backend/parser/gram.c" >>"$log" 2>&1
 # the time zone compiler is linked on the way, and is not used: it may have undefined symbols
 make -s -j"$jobs" -C "$tree/src/backend" -f "$here/objects.mk" LDFLAGS_EX=-Wl,--allow-undefined pgcell-objects >>"$log" 2>&1 || fail
 
-for dir in "$tree/$conversions"/*/; do
-    [ -e "$dir/Makefile" ] && modules="$modules $(basename "$dir")=$conversions/$(basename "$dir")"
-done
 sed "s#^#$tree/src/backend/#" "$tree/src/backend/pgcell-objects.txt" >"$tree/objects.txt"
-: >"$tree/modules.txt"
-for m in $modules; do
-    name=${m%%=*}
-    dir=$tree/${m#*=}
-    make -s -j"$jobs" -C "$dir" -f "$here/module.mk" \
-        COPT="-DPg_magic_func=${name}_Pg_magic_func -D_PG_init=${name}__PG_init" pgcell-module >>"$log" 2>&1 || fail
-    cat "$dir/pgcell-objects.txt" >>"$tree/objects.txt"
-    echo "$name=$(paste -sd, "$dir/pgcell-objects.txt")" >>"$tree/modules.txt"
-done
 printf '%s\n' "$tree/src/common/libpgcommon_srv.a" "$tree/src/port/libpgport_srv.a" >>"$tree/objects.txt"

@@ -359,6 +359,15 @@ make_dev(void)
 	return 0;
 }
 
+void
+vfs_limit(vaddr files_end)
+{
+	vaddr		end = files_end > vfs_sb->bump ? files_end : vfs_sb->bump;
+
+	if (vfs_sb->region.files_end != end)
+		vfs_sb->region.files_end = end;
+}
+
 int
 vfs_format(const struct vfs_region *region)
 {

@@ -182,6 +182,9 @@ extern int	vfs_attach(vaddr files_start);
  */
 extern int	vfs_recover(void);
 
+/* FILES ends here from now on, a multiple of 8 KiB; or where it has got to, if that is more. */
+extern void vfs_limit(vaddr files_end);
+
 /*
  * Check every invariant; NULL or a static text naming the first violation.
  * `exact` also counts what nothing refers to, which is only right while no

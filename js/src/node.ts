@@ -1,7 +1,7 @@
 /** The entry for Node and Bun: `pgcell.wasm` is the file beside this one, and `dataDir` a directory. */
 import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { PGlite as Base } from './database.ts';
+import { openDirectory } from './directory.ts';
 import { ModuleCache } from './module-cache.ts';
 import { DirectoryStorage } from './storage-directory.ts';
 
@@ -19,12 +19,7 @@ export class PGlite extends Base {
 
   /** @internal as the base class has it: instances of both are one type */
   protected override openStorage(dataDir: string): DirectoryStorage {
-    if (/^[\w-]{2,}:/.test(dataDir) && !dataDir.startsWith('file:')) {
-      throw new TypeError(`dataDir can be a directory or memory:// here, not ${dataDir}`); // a drive has one letter
-    }
-    // PGlite's form of it, file://relative/path, is no URL
-    const isUrl = dataDir.startsWith('file:///');
-    return new DirectoryStorage(isUrl ? fileURLToPath(dataDir) : dataDir.replace(/^file:\/\//, ''));
+    return openDirectory(dataDir);
   }
 }
 

@@ -7,7 +7,8 @@ const FORBIDDEN =
   /\beval\s*\(|\bnew\s+Function\b|\bnew\s+WebAssembly\.Module\b|WebAssembly\.(compile|compileStreaming|instantiateStreaming|Function)\b|\baddFunction\b|from\s+['"]node:|\brequire\s*\(|\bimport\s*\(|\bimport\.meta\b|\bBuffer\b|\bprocess\./;
 
 /** For one environment: entries, which nothing but the package's users imports, and what only the one for Node imports. */
-const ENTRIES = ['browser.ts', 'node.ts', 'ambient.d.ts', 'storage-directory.ts', 'lock-file.ts'];
+const ENTRIES = ['browser.ts', 'node.ts', 'browser-full.ts', 'node-full.ts', 'browser-storage.ts', 'directory.ts', 'ambient.d.ts', 'storage-directory.ts',
+  'lock-file.ts'];
 
 test('no code generation, no Node built-ins', () => {
   const folder = new URL('../src/', import.meta.url);
@@ -24,7 +25,7 @@ test('no code generation, no Node built-ins', () => {
 
 test('the core and the entry for Workers import no other entry', () => {
   const folder = new URL('../src/', import.meta.url);
-  for (const root of ['index.ts', 'template.ts', 'worker.ts']) {
+  for (const root of ['index.ts', 'template.ts', 'worker.ts', 'worker-full.ts']) {
     const seen = new Set([root]);
     for (const file of seen) {
       for (const [, name] of readFileSync(new URL(file, folder), 'utf8').matchAll(/\bfrom '\.\/(.*?\.ts)'/g)) {

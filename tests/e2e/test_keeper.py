@@ -288,3 +288,51 @@ class Pool(KeeperCase):
             self.assertEqual(error.sqlstate, sqlstate)
             return True
         return False
+
+
+class Limits(KeeperCase):
+    def test_memory_of_a_cell(self):
+        """53100 as on a disk that is full; there is room again after a DROP; other cells notice nothing."""
+        server = self.serve('--cell-memory', '32')
+        with server.connect('postgres@small') as c:
+            c.query('create table t (v text)')
+            with sql_error(self, '53100'):
+                c.query("insert into t select repeat('x', 1000) from generate_series(1, 60000)")
+            with server.connect('postgres@other') as other:
+                other.query("create table t as select repeat('x', 1000) from generate_series(1, 5000)")
+            c.query('drop table t')
+            c.query('checkpoint')
+            c.query("create table u as select repeat('x', 1000) from generate_series(1, 3000)")
+            self.assertEqual(c.query('select count(*) from u').value, '3000')
+        self.assertLess(self.cells(server)['small'][2], 80 << 20)
+
+    def test_statement_time(self):
+        server = self.serve('--statement-time', '1')
+        with server.connect() as c:
+            c.query('set statement_timeout = 0')
+            for sql in ('select pg_sleep(30)', 'select count(*) from generate_series(1, 10000000000)'):
+                begin = time.monotonic()
+                with sql_error(self, '57014'):
+                    c.query(sql)
+                self.assertLess(time.monotonic() - begin, 8)
+            begin = time.monotonic()
+            c.query('begin')
+            time.sleep(2.5)  # idle in a transaction is no statement
+            self.assertEqual(c.query('select 1').value, '1')
+            for _ in range(40):  # nor are many short ones a long one
+                c.query('select pg_sleep(0.05)')
+
+    def test_connection_rate(self):
+        server = self.serve('--connection-rate', '5')
+        outcomes = []
+        for _ in range(20):
+            try:
+                with server.connect() as c:
+                    outcomes.append(c.query('select 1').value)
+            except PgError as error:
+                outcomes.append(error.sqlstate)
+        self.assertIn('53300', outcomes)
+        self.assertLess(5, outcomes.count('1') + 1)
+        time.sleep(1)
+        with server.connect() as c:
+            self.assertEqual(c.query('select 1').value, '1')

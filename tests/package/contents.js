@@ -14,7 +14,7 @@ const SHARED = /^dist\/shared-/;
 const IS_TEST = /(?:^|[/.-])(?:test|spec|fixture|suite)s?(?:[/.-]|$)/;
 const IMPORTS = /^\s*(?:import\s+|(?:import|export)\s[^'";=()]*?\sfrom\s+)['"]([^'"]+)['"]|\bimport\(\s*['"]([^'"]+)['"]/gm;
 /** The entries from which nothing of Node's may be reached. */
-const ANYWHERE = ['dist/worker.js', 'dist/browser.js', 'dist/index.js', 'dist/template.js'];
+const ANYWHERE = ['dist/worker.js', 'dist/browser.js', 'dist/worker-full.js', 'dist/browser-full.js', 'dist/index.js', 'dist/template.js'];
 const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall'];
 
 /** @param {string} folder @returns {Files} */
@@ -73,7 +73,7 @@ function* inManifest(manifest, files) {
  * @returns {Generator<string>} what is wrong
  */
 export function* findFaults(files, root) {
-  for (const required of ['package.json', 'README.md', 'dist/pgcell.wasm', 'dist/worker.js', 'dist/node.js', 'dist/browser.js', 'dist/index.js']) {
+  for (const required of ['package.json', 'README.md', 'dist/pgcell.wasm', 'dist/pgcell-full.wasm', 'dist/worker.js', 'dist/node.js', 'dist/browser.js', 'dist/index.js']) {
     if (!files.has(required)) {
       yield `no ${required}`;
     }

@@ -14,6 +14,8 @@ const COMPATIBILITY_DATE = '2026-04-01';
 
 /** What a Worker imports of the package; imports the module that is beside it. */
 export const PACKAGE_ENTRY = 'js/dist/worker.js';
+/** The same with all extensions. */
+const FULL_ENTRY = 'js/dist/worker-full.js';
 
 /** @type {Record<import('../conformance/driver.js').Transport, string>} */
 export const GUESTS = { imports: 'pgcell.wasm', polling: 'pgcell-polling.wasm', callbacks: 'pgcell-callbacks.wasm' };
@@ -62,6 +64,8 @@ function configuration(entry, transport) {
     modules.push(wasm(`${folder}guest.wasm`, GUESTS[transport]), wasm(`${folder}trampoline.wasm`, 'pgcell-trampoline.wasm'));
   } else if (graph.has(PACKAGE_ENTRY)) {
     modules.push(wasm('js/dist/pgcell.wasm', GUESTS.imports));
+  } else if (graph.has(FULL_ENTRY)) {
+    modules.push(wasm('js/dist/pgcell-full.wasm', 'pgcell-full.wasm'));
   }
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (

@@ -1,0 +1,1 @@
+/* contrib/pgcrypto includes it and uses nothing of it; see evp.h */
