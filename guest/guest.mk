@@ -116,15 +116,25 @@ $(LINKS:%=$(GUEST)/%/modules.txt): $(GUEST)/%/modules.txt: $(PG_WASM)/modules.tx
 	@mkdir -p $(dir $@)
 	@sed -nE 's/^($(KINDS_$*)) ([^ ]*) .* (.*)/\2=\3/p' $< >$@
 
+# the checksum of a block, which each one that comes into the buffer cache is checked by, is made for vector units; not in the slim modules, which do not want SIMD
+CHECKSUM := $(GUEST)/simd/checksum.o
+WITH_SIMD = sed 's,^.*/storage/page/checksum\.o$$,$(CHECKSUM),'
+$(CHECKSUM): $(PG_SOURCE)/src/backend/storage/page/checksum.c $(PG_WASM)/compiled
+	@mkdir -p $(dir $@)
+	@ccache $(GUEST_CC) $(GUEST_CFLAGS) -msimd128 -I$(PG_WASM)/src/include -I$(PG_SOURCE)/src/include -c $< -o $@
+
 # the encoding conversions between two marks (port/tables.h)
 TABLES_MARKS := $(GUEST)/portable/tables-start.o $(GUEST)/portable/tables-end.o
 $(TABLES_MARKS): $(GUEST)/portable/tables-%.o: guest/port/tables-mark.c $(PG_WASM)/compiled
 	@mkdir -p $(dir $@)
 	@ccache $(GUEST_CC) $(GUEST_CFLAGS) -DMARK=pgcell_tables_$* -c $< -o $@
-$(GUEST)/native/ordered.txt: $(GUEST)/native/modules.txt
-	@{ cat $(PG_WASM)/objects.txt; cut -d= -f2 $<; } >$@
+$(GUEST)/native/ordered.txt: $(GUEST)/native/modules.txt $(CHECKSUM)
+	@{ $(WITH_SIMD) $(PG_WASM)/objects.txt; cut -d= -f2 $<; } >$@
+$(GUEST)/full/ordered.txt: $(CHECKSUM)
+$(GUEST)/full/ordered.txt: OBJECTS = $(WITH_SIMD)
+$(GUEST)/portable/ordered.txt: OBJECTS = cat
 $(GUEST)/portable/ordered.txt $(GUEST)/full/ordered.txt: $(GUEST)/%/ordered.txt: $(GUEST)/%/modules.txt
-	@{ cat $(PG_WASM)/objects.txt; cut -d= -f2 $< | grep -v /conversion_procs/; echo $(GUEST)/portable/tables-start.o; \
+	@{ $(OBJECTS) $(PG_WASM)/objects.txt; cut -d= -f2 $< | grep -v /conversion_procs/; echo $(GUEST)/portable/tables-start.o; \
 		cut -d= -f2 $< | grep /conversion_procs/; echo $(GUEST)/portable/tables-end.o; } >$@
 
 $(LINKS:%=$(GUEST)/%/modules-table.c): $(GUEST)/%/modules-table.c: $(GUEST)/%/modules.txt guest/extensions/link.py

@@ -27,6 +27,7 @@ js/dist/pgcell.wasm: $(BUILD)/pgcell.wasm js/dist/index.js
 	@node scripts/sizes.mjs
 
 js/dist/pgcell-full.wasm: $(BUILD)/pgcell-full.wasm js/dist/index.js
+	@cp $(BUILD)/src/vector/LICENSE js/dist/COPYRIGHT.pgvector
 	@cp $< $@
 
 .PHONY: js check-js check-conformance check-asyncify

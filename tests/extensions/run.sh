@@ -70,7 +70,7 @@ while read -r folder _; do
     # the table's names of folders are relative to the source
     case $options in *--inputdir=*) options=$(printf %s "$options" | sed "s#--inputdir=#--inputdir=$source/#") ;; *) options="$options --inputdir=$source" ;; esac
     # these wait for the background writer to log running transactions, which here only checkpoints do: minutes
-    isolation=$(printf '%s\n' "$isolation" | sed -E 's/\b(delayed_startup|ondisk_startup|skip_snapshot_restore)\b//g')
+    isolation=$(printf '%s\n' "$isolation" | sed -E 's/\b(delayed_startup|ondisk_startup|skip_snapshot_restore|slot_creation_error|twophase_snapshot)\b//g')
     printf '%s|%s|%s|%s|%s|%s|%s\n' "$name" "$source" "$regress" "$isolation" "$options" "${conf:+$(readlink -f "$conf")}" "$isolation_options" >>"$plan"
 done <"$tree/extensions-list.txt"
 [ -s "$plan" ] || { echo "run.sh: no such extension: ${wanted[*]}" >&2; exit 2; }
