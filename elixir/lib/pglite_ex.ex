@@ -162,7 +162,10 @@ defmodule PgliteEx do
 
   @doc false
   def address(server) do
-    {:ok, GenServer.call(server, :address, :infinity)}
+    case GenServer.call(server, :address, :infinity) do
+      %{} = address -> {:ok, address}
+      :neither -> {:error, :down}
+    end
   catch
     :exit, _down -> {:error, :down}
   end
@@ -275,7 +278,8 @@ defmodule PgliteEx do
       database: opts[:database] || address.database,
       username: opts[:username] || address.username,
       owner: self(),
-      restart: false
+      restart: false,
+      startup_timeout: if(opts[:timeout] == :infinity, do: 86_400_000, else: max(opts[:timeout], 1))
     ]
 
     with {:ok, bridge} <- session |> Bridge.start() |> started() do
@@ -287,6 +291,7 @@ defmodule PgliteEx do
     end
   end
 
+  defp started({:error, %StartError{reason: :timeout}}), do: {:error, :timeout}
   # A server that is down refuses connections, or its socket is not there.
   defp started({:error, %StartError{reason: :bad_option} = error}), do: raise(ArgumentError, error.message)
   defp started({:error, %StartError{}}), do: {:error, :down}

@@ -27,6 +27,11 @@ defmodule PgliteEx.BridgeTest do
     value
   end
 
+  defp binary_bytes(pid) do
+    {:binary, binaries} = Process.info(pid, :binary)
+    Enum.sum(for {_id, size, _refs} <- binaries, do: size)
+  end
+
   defp assert_works(pg), do: assert(value(pg, "select 40 + 2") == 42)
 
   defp collect(pieces) do
@@ -259,6 +264,7 @@ defmodule PgliteEx.BridgeTest do
         back = System.monotonic_time(:millisecond) - start
         IO.puts("  100 MB over a #{unquote(over)}: there #{there} ms, back #{back} ms")
         assert_works(pg)
+        eventually(fn -> binary_bytes(pg) < 10_000_000 end, 5_000, "letting go of 100 MB")
       end
 
       test "notices and notifications that nobody asked for go to :async", %{server: server} do

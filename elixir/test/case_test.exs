@@ -44,7 +44,7 @@ for number <- 1..3 do
     test "what is in the context", %{pg: pg, cell: cell, connection_opts: opts} do
       assert opts[:database] == "postgres@#{cell}"
       {:ok, _} = PgliteEx.query(pg, "create table t ()")
-      server = PgliteEx.CellPool.server(PgliteEx.CaseTest.Pool)
+      {:ok, server} = PgliteEx.CellPool.server(PgliteEx.CaseTest.Pool)
       assert {:ok, %{rows: []}} = PgliteEx.query(server, "table t", [], cell: cell)
     end
   end

@@ -53,8 +53,11 @@ defmodule PgliteEx.P1PgsqlTest do
     assert {:ok, :idle, [:int4], [{"twice", :int4}]} =
              :pgsql.prepare(db, ~c"double", ~c"select $1::int * 2 as twice")
 
-    assert {:ok, {_select, [[42]]}} = :pgsql.execute(db, ~c"double", ["21"])
-    assert {:ok, {_select, [[-2]]}} = :pgsql.execute(db, ~c"double", ["-1"])
+    assert {:ok, {"SELECT 1", [[int4: "42"]]}} = :pgsql.execute(db, ~c"double", [21])
+    assert {:ok, {"SELECT 1", [[int4: "-2"]]}} = :pgsql.execute(db, ~c"double", [~c"-1"])
+    assert {:error, fields} = :pgsql.execute(db, ~c"double", [~c"x"])
+    assert fields[:code] == "22P02"
+    assert {:ok, {"SELECT 1", [[int4: "0"]]}} = :pgsql.execute(db, ~c"double", [0])
     assert :ok = :pgsql.unprepare(db, ~c"double")
   end
 

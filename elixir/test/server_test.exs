@@ -51,6 +51,18 @@ defmodule PgliteEx.ServerTest do
       assert_raise ArgumentError, fn -> PgliteEx.connection_opts(server, nonsense: 1) end
     end
 
+    test "what is not a session says so, and lives on" do
+      server = server!()
+      {:ok, pool} = PgliteEx.CellPool.start_link(server: server)
+      assert {:error, {:malformed, text}} = Bridge.exec_protocol_raw(server, "x")
+      assert text =~ "this is a server"
+      assert {:error, {:malformed, ^text}} = Bridge.exec_protocol_raw_stream(server, "x", & &1)
+      assert {:error, :down} = PgliteEx.query(pool, "select 1")
+      bridge = bridge!(server: server)
+      assert {:error, %StartError{reason: :bad_option}} = Bridge.start_link(server: bridge)
+      assert {:ok, %{rows: [[1]]}} = PgliteEx.query(server, "select 1")
+    end
+
     test "a folder of one's own is kept" do
       dir = Path.join(folder(), "mine")
       File.mkdir!(dir)

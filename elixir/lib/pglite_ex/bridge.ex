@@ -67,6 +67,7 @@ defmodule PgliteEx.Bridge do
   alias PgliteEx.Transport
 
   @default_timeout_ms 15_000
+  @large_bytes 1_048_576
 
   @typedoc "A bridge: its pid or registered name."
   @type t :: GenServer.server()
@@ -459,6 +460,11 @@ defmodule PgliteEx.Bridge do
     broken(state, %StartError{reason: :timeout, message: text}) |> noreply()
   end
 
+  def handle_info(:collect_garbage, state) do
+    :erlang.garbage_collect()
+    {:noreply, state}
+  end
+
   def handle_info(message, %{link: link} = state) when link != nil do
     case state.config.transport.handle(link, message) do
       {:data, data} -> received(data, state) |> noreply()
@@ -589,7 +595,13 @@ defmodule PgliteEx.Bridge do
       end
 
     answer(request, result, state)
-    state |> go_on() |> tidy() |> next()
+    state |> go_on() |> tidy() |> release(request.size_out + byte_size(request.bytes)) |> next()
+  end
+
+  # A large message would stay in memory until there is another one.
+  defp release(state, size) do
+    if size > @large_bytes, do: send(self(), :collect_garbage)
+    state
   end
 
   # Newest first: pieces of the answer, and before them at most one that belongs to what comes next.

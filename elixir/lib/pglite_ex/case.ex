@@ -52,7 +52,7 @@ defmodule PgliteEx.Case do
   def checkout(opts) do
     pool = Keyword.fetch!(opts, :pool)
     cell = CellPool.checkout(pool) |> value("a cell")
-    server = CellPool.server(pool)
+    server = CellPool.server(pool) |> value("a server")
     context = %{cell: cell, connection_opts: PgliteEx.connection_opts(server, cell: cell)}
 
     if Keyword.get(opts, :session, true) do

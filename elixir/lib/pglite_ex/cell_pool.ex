@@ -75,8 +75,12 @@ defmodule PgliteEx.CellPool do
   end
 
   @doc "The pool's server."
-  @spec server(GenServer.server()) :: PgliteEx.server()
-  def server(pool), do: GenServer.call(pool, :server)
+  @spec server(GenServer.server()) :: {:ok, PgliteEx.server()} | {:error, :down}
+  def server(pool) do
+    {:ok, GenServer.call(pool, :server, :infinity)}
+  catch
+    :exit, _down -> {:error, :down}
+  end
 
   # One command at a time drops whatever has come together meanwhile: a program for each cell would be slower than the tests.
 
@@ -90,6 +94,8 @@ defmodule PgliteEx.CellPool do
 
   @impl true
   def handle_call(:await_ready, _from, state), do: {:reply, :ok, state}
+  # somebody took the pool for a server
+  def handle_call(:address, _from, state), do: {:reply, :neither, state}
   def handle_call(:server, _from, state), do: {:reply, state.config.server, state}
 
   def handle_call({:checkout, pid}, _from, state) do

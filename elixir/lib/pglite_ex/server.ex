@@ -117,6 +117,19 @@ defmodule PgliteEx.Server do
     {:reply, info, state}
   end
 
+  def handle_call({:exec, _bytes, _timeout_ms}, _from, state), do: {:reply, not_a_session(), state}
+
+  def handle_cast({:stream, {pid, ref}, _bytes, _timeout_ms}, state) do
+    send(pid, {ref, {:done, not_a_session()}})
+    {:noreply, state}
+  end
+
+  def handle_cast(_message, state), do: {:noreply, state}
+
+  defp not_a_session do
+    {:error, {:malformed, "this is a server, which has no session: start a PgliteEx.Bridge with server:"}}
+  end
+
   defp address(state) do
     %{
       status: state.status,

@@ -50,7 +50,7 @@ defmodule PgliteEx.Support do
   def stand_in(variables), do: write_stand_in(variables)
 
   defp write_stand_in(variables) do
-    variables = [{"STAND_IN_REAL", real()}, {"STAND_IN_LOG", "/dev/null"} | variables]
+    variables = [{"TMPDIR", folder()}, {"STAND_IN_REAL", real()}, {"STAND_IN_LOG", "/dev/null"} | variables]
     exports = for {name, value} <- variables, do: "export #{name}='#{value}'\n"
     script("#{exports}exec python3 #{@stand_in} \"$@\"\n")
   end

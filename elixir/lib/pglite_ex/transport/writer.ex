@@ -27,6 +27,9 @@ defmodule PgliteEx.Transport.Writer do
       {:write, bytes} -> pieces(write, IO.iodata_to_binary(bytes))
     end
 
+    # a large message would stay in memory until there is another one
+    :erlang.garbage_collect()
+
     loop(write)
   end
 
