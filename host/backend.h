@@ -28,6 +28,7 @@ struct backend {
 	struct cell *cell;
 	struct conn *conn; /* until STARTED or FAILED; NULL without a client */
 	struct copy *copy; /* of kind COPY: owned */
+	int nice; /* as it was set (fair.h) */
 	uint32_t statement; /* the one that was seen last (tally.h) */
 	uint64_t statement_since_ms; /* when it was seen first, in the loop's time */
 	LIST_ENTRY(backend) cell_link;

@@ -121,7 +121,7 @@ static int request_text(const struct config *config, size_t action, char *text, 
 	return (size_t)len < cap ? 0 : -1;
 }
 
-static int run(const struct config *config, size_t action, int file_fd)
+static int run_once(const struct config *config, size_t action, int file_fd)
 {
 	char request[CONTROL_REQUEST_MAX], answer[CONTROL_ANSWER_MAX];
 	int answer_fd = -1;
@@ -145,6 +145,21 @@ static int run(const struct config *config, size_t action, int file_fd)
 	return status;
 }
 
+/* Each name in turn, also after one that failed. */
+static int drop_all(const struct config *config, size_t action)
+{
+	int status = 0;
+
+	for (char **name = config->rest + 1; *name != NULL; name++) {
+		struct config one = *config;
+
+		one.rest = (char *[]){config->rest[0], *name, NULL};
+		if (run_once(&one, action, -1) != 0)
+			status = 1;
+	}
+	return status;
+}
+
 int cell_cmd(const struct config *config)
 {
 	int given = 0;
@@ -155,8 +170,12 @@ int cell_cmd(const struct config *config)
 		int file_fd = -1;
 		int status;
 
-		if (strcmp(actions[i].word, config->rest[0]) != 0 || given != actions[i].rest + 1)
+		if (strcmp(actions[i].word, config->rest[0]) != 0)
 			continue;
+		if (strcmp(actions[i].word, "drop") == 0 && given > 1)
+			return drop_all(config, i);
+		if (given != actions[i].rest + 1)
+			break;
 		if (actions[i].file != 0) {
 			const char *path = config->rest[actions[i].file];
 
@@ -164,7 +183,7 @@ int cell_cmd(const struct config *config)
 			if (file_fd < 0)
 				return fail(path, strerror(errno));
 		}
-		status = run(config, i, file_fd);
+		status = run_once(config, i, file_fd);
 		if (file_fd >= 0)
 			close(file_fd);
 		if (status != 0 && (actions[i].open_flags & O_CREAT) != 0)

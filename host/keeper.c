@@ -10,11 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fair.h"
 #include "log.h"
 #include "supervisor_internal.h"
 #include "tally.h"
 
 #define SWEEP_MS 1000
+#define REFILL_MS 50
 #define STUBBORN_MS 5000 /* after the first cancel of a statement its session is ended */
 
 static void answer(copy_done *done, void *data, const char *sqlstate, const char *format, ...)
@@ -370,26 +372,34 @@ static void cancel_slow(struct supervisor *sv, struct backend *backend)
 	}
 }
 
-static void on_sweep(uv_timer_t *timer)
+static void sweep_cell(struct supervisor *sv, struct cell *cell)
 {
 	struct backend *backend;
+
+	if (sv->is_fair)
+		fair_weigh(cell);
+	if (sv->config->statement_time_s > 0) {
+		LIST_FOREACH (backend, &cell->backends, cell_link)
+			cancel_slow(sv, backend);
+	}
+	if (sv->config->total_memory_mib > 0)
+		sv->memory_bytes += memory_of(cell);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
 	struct supervisor *sv = timer->data;
 	struct cell *cell;
 
 	if (sv->is_stopping)
 		return;
-	if (sv->config->idle_timeout_s > 0)
-		drop_idle(sv);
-	if (sv->config->statement_time_s > 0) {
-		LIST_FOREACH (cell, &sv->cells.all, all_link) {
-			LIST_FOREACH (backend, &cell->backends, cell_link)
-				cancel_slow(sv, backend);
-		}
-	}
-	sv->memory_bytes = 0;
-	if (sv->config->total_memory_mib > 0) {
+	if (uv_now(&sv->loop) >= sv->sweep_at_ms) {
+		sv->sweep_at_ms = uv_now(&sv->loop) + SWEEP_MS;
+		sv->memory_bytes = 0;
+		if (sv->config->idle_timeout_s > 0)
+			drop_idle(sv);
 		LIST_FOREACH (cell, &sv->cells.all, all_link)
-			sv->memory_bytes += memory_of(cell);
+			sweep_cell(sv, cell);
 	}
 	refill(sv);
 }
@@ -400,8 +410,10 @@ void keeper_open(struct supervisor *sv)
 
 	uv_timer_init(&sv->loop, &sv->sweep_timer);
 	sv->sweep_timer.data = sv;
-	if (config->idle_timeout_s > 0 || config->total_memory_mib > 0 || config->statement_time_s > 0 || config->warm > 0)
-		uv_timer_start(&sv->sweep_timer, on_sweep, 0, config->warm > 0 ? SWEEP_MS / 20 : SWEEP_MS);
+	sv->is_fair = config->is_fair && fair_is_possible();
+	if (config->is_fair && !sv->is_fair)
+		log_info(NULL, 0, "--fair needs CAP_SYS_NICE: processors are shared out by session");
+	uv_timer_start(&sv->sweep_timer, on_sweep, 0, config->warm > 0 ? REFILL_MS : SWEEP_MS);
 }
 
 void keeper_close(struct supervisor *sv)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../guest/port/layout.h"
 #include "cell_cmd.h"
 #include "exec.h"
 #include "image_cmd.h"
@@ -139,7 +140,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (strcmp(argv[1], "--version") == 0) {
-		printf("pgcell %s\n", PGCELL_VERSION);
+		printf("pgcell %s (PostgreSQL %s, contract %d)\n", PGCELL_VERSION, PGCELL_POSTGRES_VERSION, PGCELL_CONTRACT_VERSION);
 		return 0;
 	}
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {

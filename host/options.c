@@ -29,12 +29,12 @@ static const struct command_spec {
 	{"serve", SERVE, NULL, NULL,
 	 "Runs a PostgreSQL server. Database \"db@cell\" is database db in cell \"cell\", made on first use;\n"
 	 "plain \"db\" is in cell \"default\"; \"db@new\" is a private cell that ends with its connection."},
-	{"cell", CELL, "list | create NAME | clone SOURCE NAME | drop NAME | snapshot NAME FILE | restore FILE NAME", NULL,
+	{"cell", CELL, "list | create NAME | clone SOURCE NAME | drop NAME... | snapshot NAME FILE | restore FILE NAME", NULL,
 	 "Asks a running server, by its control socket in --socket-dir.\n\n"
 	 "  list                  name, state, sessions and memory in bytes of each cell, tab separated\n"
 	 "  create NAME           a cell like any new one, or with --template a copy of that one\n"
 	 "  clone SOURCE NAME     a copy of a cell as it is now; its sessions go on\n"
-	 "  drop NAME             the cell and all that is in it; --force ends its sessions first\n"
+	 "  drop NAME...          cells and all that is in them; --force ends their sessions first\n"
 	 "  snapshot NAME FILE    saves a cell into a file, for this build of pgcell\n"
 	 "  restore FILE NAME     a new cell from such a file"},
 	{"port", PORT, NULL, "none",
@@ -122,6 +122,8 @@ static const struct option_spec specs[] = {
 	 "cancel what runs longer, whatever statement_timeout says", FIXED},
 	{SERVE, "connection-rate", "N", "PGCELL_CONNECTION_RATE", "0", "none", OPTION_NUMBER, FIELD(connection_rate), 0, 100000, NULL,
 	 "most connections a second; as many more may come at once", RELOADED},
+	{SERVE, "fair", NULL, "PGCELL_FAIR", "off", NULL, OPTION_FLAG, FIELD(is_fair), 0, 0, NULL,
+	 "share out processors by cell, not by session; needs CAP_SYS_NICE", FIXED},
 	{SERVE, "total-memory", "MIB", "PGCELL_TOTAL_MEMORY", "0", "none", OPTION_NUMBER, FIELD(total_memory_mib), 0, 1 << 30, NULL,
 	 "no client comes in while the cells use more memory", FIXED},
 	{SERVE, "warm", "N", "PGCELL_WARM", "0", NULL, OPTION_NUMBER, FIELD(warm), 0, 1000, NULL,

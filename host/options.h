@@ -54,6 +54,7 @@ struct config {
 	int64_t cell_memory_mib; /* 0: no limit */
 	int64_t statement_time_s; /* 0: no limit */
 	int64_t connection_rate; /* a second; 0: no limit */
+	bool is_fair;
 	int64_t total_memory_mib; /* 0: no limit */
 	int64_t warm;
 	int64_t idle_timeout_s; /* 0: never */

@@ -46,6 +46,8 @@ struct supervisor {
 	double rate_left; /* connections that may still come, refilled by --connection-rate */
 	uint64_t rate_at_ns;
 	uv_timer_t sweep_timer; /* keeper.c */
+	uint64_t sweep_at_ms; /* the next one, in the loop's time */
+	bool is_fair;
 	size_t warm_count;
 	uint64_t memory_bytes; /* of all cells, when last looked at; only with --total-memory */
 	struct auth auth;

@@ -21,7 +21,8 @@ tests=(
     libcmocka-dev python3-prometheus-client mandoc systemd procps openssl postgresql-client chromium
     # client libraries that people use
     python3-psycopg2 libpostgresql-jdbc-java openjdk-17-jdk-headless golang-go golang-github-lib-pq-dev
-    erlang-base
+    elixir erlang-base erlang-dev erlang-crypto erlang-ssl erlang-public-key erlang-asn1 erlang-inets erlang-parsetools
+    erlang-syntax-tools erlang-tools erlang-eunit erlang-p1-pgsql
 )
 
 if [ "${1:-}" != build ]; then

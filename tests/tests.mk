@@ -8,7 +8,7 @@ VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
 HOST_LIBS := libuv libseccomp libmicrohttpd openssl
 SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c config_file.c manual.c log.c wire.c cell.c backend.c conn.c gate.c listener.c \
 	forkserver.c forkserver_child.c supervisor.c auth.c vacuum.c serve.c leash.c channel.c port.c relay.c framing.c pgscan.c pgclient.c run.c \
-	exec.c rows.c aligned.c out.c utf8.c sqlerror.c keeper.c copies.c copy.c control.c cell_cmd.c peers.c sandbox.c \
+	exec.c rows.c aligned.c out.c utf8.c sqlerror.c keeper.c copies.c copy.c control.c cell_cmd.c fair.c peers.c sandbox.c \
 	tally.c metrics.c http.c probe.c operations.c sd.c tls.c tls_gateway.c)
 
 UNIT := test-wire test-options test-config-file test-metrics test-wasi test-image test-wasm-image test-vfs test-vfs-kill test-vfs-model test-vfs-processes \
@@ -70,7 +70,7 @@ check-c-host: $(TESTS)/c-host
 test: ## everything CI checks
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory all
-	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-js-extensions check-browser check-examples check-package check-packaging check-asyncify check-c-host check-e2e check-faults check-clients check-regress check-isolation check-extensions
+	@$(MAKE) --no-print-directory check check-js check-contract check-conformance check-workers check-js-extensions check-browser check-examples check-package check-packaging check-asyncify check-c-host check-e2e check-faults check-clients check-elixir check-regress check-isolation check-extensions
 
 check: check-headers check-unit check-host check-security ## quick tests, nothing of PostgreSQL needed
 
@@ -117,7 +117,11 @@ check-extensions: $(BUILD)/pgcell.img $(PG_NATIVE)/complete ## the tests that sh
 	$(SAY) "the extensions' own tests"
 	@timeout 1200 tests/extensions/run.sh
 
-.PHONY: check-clients check-faults check-faults-long bench-concurrency
+check-elixir: $(BUILD)/pgcell.img ## PgliteEx, with the real binary and Debian's Elixir
+	$(SAY) 'PgliteEx'
+	@cd elixir && mix format --check-formatted && mix compile --warnings-as-errors && PGCELL_BINARY=$(ROOT)/$(BUILD)/pgcell timeout 600 mix test
+
+.PHONY: check-elixir check-clients check-faults check-faults-long bench-concurrency
 tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
 	@cd tests/clients && $(NPM_CI)
 
