@@ -140,7 +140,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (strcmp(argv[1], "--version") == 0) {
-		printf("pgcell %s (PostgreSQL %s, contract %d)\n", PGCELL_VERSION, PGCELL_POSTGRES_VERSION, PGCELL_CONTRACT_VERSION);
+		printf("pgcell %s (contract %d)\n", PGCELL_VERSION, PGCELL_CONTRACT_VERSION);
 		return 0;
 	}
 	for (size_t i = 0; i < COMMAND_COUNT; i++) {

@@ -119,7 +119,7 @@ check-extensions: $(BUILD)/pgcell.img $(PG_NATIVE)/complete ## the tests that sh
 
 check-elixir: $(BUILD)/pgcell.img ## PgliteEx, with the real binary and Debian's Elixir
 	$(SAY) 'PgliteEx'
-	@cd elixir && mix format --check-formatted && mix compile --warnings-as-errors && PGCELL_BINARY=$(ROOT)/$(BUILD)/pgcell timeout 600 mix test
+	@cd elixir && mix format --check-formatted && mix compile --warnings-as-errors && PGCELL_BINARY=$(ROOT)/$(BUILD)/pgcell timeout 400 mix test
 
 .PHONY: check-elixir check-clients check-faults check-faults-long bench-concurrency
 tests/clients/node_modules/.package-lock.json: tests/clients/package-lock.json
