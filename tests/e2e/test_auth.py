@@ -4,6 +4,7 @@ import re
 import subprocess
 import tempfile
 
+from test_tls import SYSTEM_PSQL, Certificates
 from server import PGCELL, PSQL, OwnServerCase, clean_environment, run_program
 
 
@@ -102,3 +103,21 @@ class Passwords(OwnServerCase):
             server.launch()
             self.assertIn(server.process.wait(20), (1, 2))
             self.assertIn(said, server.stderr())
+
+    def test_over_tls(self):
+        files = Certificates()
+        self.addCleanup(files.release)
+        server = self.serve_with('one', *files.options('--tls-only'))
+        target = f'host=localhost port={server.port} user=postgres dbname=postgres@a sslmode=verify-full sslrootcert={files.ca}'
+        psql = [SYSTEM_PSQL, '-X', '-w', '-At', '-d', target, '-c', 'select 1']
+        self.assertEqual(run_program(psql, env=clean_environment(PGPASSWORD='one')).stdout, '1\n')
+        wrong = run_program(psql, env=clean_environment(PGPASSWORD='two'))
+        self.assertEqual(wrong.status, 2)
+        self.assertIn('password authentication failed', wrong.stderr)
+        # the driver is Debian's Python's
+        driver = run_program(['/usr/bin/python3', '-c', 'import psycopg2, sys; c = psycopg2.connect(sys.argv[1]).cursor(); '
+                              'c.execute("select 6 * 7"); print(c.fetchone()[0])', target + ' password=one'])
+        self.assertEqual((driver.stdout, driver.status), ('42\n', 0), driver.stderr)
+        plain = run_program([PSQL, '-X', '-w', '-At', '-d', server.conninfo('postgres@a'), '-c', 'select 1'], env=clean_environment(PGPASSWORD='one'))
+        self.assertEqual(plain.status, 2)
+        self.assertIn('no encryption', plain.stderr)
