@@ -13,3 +13,7 @@ bench: $(BUILD)/pgcell.img peer $(MODULES) $(BUILD)/pgcell-trampoline.wasm js $(
 .PHONY: bench-vectors
 bench-vectors: $(BUILD)/pgcell.img peer-extensions js ## pgvector: an index built and searched, beside native PostgreSQL and PGlite ($PGLITE: where it is installed with its vector extension)
 	@bench/vectors.py --build $(BUILD) --rounds 3
+
+.PHONY: bench-scale
+bench-scale: $(BUILD)/pgcell.img ## what many cells weigh, how fast they come and go
+	@bench/scale.py --build $(BUILD) $(BENCH_OPTIONS)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Many cells: what they weigh, how fast they come and go, and that nothing is left of them.
 
-usage: scale.py [--build DIR] [--cells N] [--churn N] [--json FILE] [--only PART]...
+usage: scale.py [--build DIR] [--cells N] [--churn N] [--json FILE] [--write-docs] [--only PART]...
 
   memory   100 and N cells (1,000) with an idle session each, all answering: proportional set size of all processes and of one more
            session in a cell that has one
@@ -19,6 +19,7 @@ import hashlib
 import hmac
 import json
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -46,10 +47,10 @@ def say(what, value, note=''):
     if not is_met:
         failures.append(what)
     print(f'  {what:<46} {value:>10.2f}{"" if bar is None else f"  (at most {bar})"}{"" if is_met else "  MISSED"}{"  " + note if note else ""}', flush=True)
-    results[what] = round(value, 3)
+    results.append({'what': what, 'value': round(value, 3), 'bar': bar, 'note': note})
 
 
-results = {}
+results = []
 
 
 def first_row_ms(server, database):
@@ -246,6 +247,17 @@ def kill(args):
         server.stop()
 
 
+def document(machine, versions):
+    lines = ['# Many cells', '', '<!-- written by bench/scale.py --write-docs -->', '', 'Made by', '', '    make bench-scale BENCH_OPTIONS=--write-docs', '',
+             f"on {machine['date']}: {machine['cpu']}, {machine['cores']} cores, {machine['ram_gib']} GiB of memory, {machine['kernel']}; "
+             f"load {machine['load_at_start']} before. {versions['pgcell']}. Clients are in Python, over the Unix socket. What is measured and how",
+             'is said at the top of bench/scale.py; "memory" is the proportional set size of all processes.', '']
+    lines += report.table(['', 'measured', 'at most', '', ''], [
+        [r['what'], f"{r['value']:.2f}", r['bar'] or '', '' if r['bar'] is None else 'met' if r['value'] <= r['bar'] else '**missed**', r['note']]
+        for r in results], right=(1, 2))
+    return '\n'.join(lines)
+
+
 PARTS = {'memory': memory, 'churn': churn, 'warm': warm, 'clone': clone, 'kill': kill}
 
 
@@ -255,9 +267,12 @@ def main():
     parser.add_argument('--cells', type=int, default=1000)
     parser.add_argument('--churn', type=int, default=10000)
     parser.add_argument('--json', metavar='FILE')
+    parser.add_argument('--write-docs', action='store_true', help='write docs/scale.md anew')
     parser.add_argument('--only', action='append', choices=list(PARTS))
     args = parser.parse_args()
     args.build = os.path.abspath(args.build)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for part in args.only or PARTS:
         print(part, flush=True)
@@ -265,6 +280,9 @@ def main():
     if args.json:
         with open(args.json, 'w', encoding='utf-8') as f:
             json.dump({'machine': report.machine(), 'versions': report.versions(args.build), 'bars': BARS, 'results': results}, f, indent=1)
+    if args.write_docs:
+        with open(os.path.join(ROOT, 'docs', 'scale.md'), 'w', encoding='utf-8') as f:
+            f.write(document(report.machine(), report.versions(args.build)))
     print('scale: ' + (', '.join(failures) + ' missed' if failures else 'every bar is met'))
     return 1 if failures else 0
 
