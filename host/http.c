@@ -6,13 +6,14 @@
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fail.h"
+#include "listener.h"
 #include "log.h"
 
 #define CONNECTIONS_MAX 64
@@ -185,25 +186,6 @@ void http_answer_ready(struct http *http, const char *reason)
 
 /* ---- opening and closing ---- */
 
-static int fail(char *err, size_t err_len, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static int fail(char *err, size_t err_len, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(err, err_len, format, args);
-	va_end(args);
-	return -1;
-}
-
-static bool is_loopback(const struct sockaddr_storage *address)
-{
-	if (address->ss_family == AF_INET)
-		return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
-	return address->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr) != 0;
-}
-
 static int describe(struct http *http, int fd)
 {
 	struct sockaddr_storage bound = {0};
@@ -215,7 +197,7 @@ static int describe(struct http *http, int fd)
 			NI_NUMERICHOST | NI_NUMERICSERV) != 0)
 		return -1;
 	snprintf(http->name, sizeof(http->name), bound.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, service);
-	http->is_public = !is_loopback(&bound);
+	http->is_public = !listener_is_loopback((struct sockaddr *)&bound);
 	return 0;
 }
 

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,21 +14,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "fail.h"
+
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
 
-static int fail(char *err, size_t err_len, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static int fail(char *err, size_t err_len, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(err, err_len, format, args);
-	va_end(args);
-	return -1;
-}
-
-static bool is_loopback(const struct sockaddr *address)
+bool listener_is_loopback(const struct sockaddr *address)
 {
 	if (address->sa_family == AF_INET) {
 		const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)address;
@@ -77,7 +66,7 @@ int listener_open_tcp(struct listener *listener, const char *host, int64_t port,
 		goto cleanup;
 	}
 	for (const struct addrinfo *each = found; each != NULL; each = each->ai_next) {
-		if (!may_be_public && !is_loopback(each->ai_addr)) {
+		if (!may_be_public && !listener_is_loopback(each->ai_addr)) {
 			fail(err, err_len,
 			     "will not listen on %.80s: authentication is not set up, and other machines could connect; "
 			     "use 127.0.0.1, [::1] or the Unix socket, or see --auth",
@@ -277,7 +266,7 @@ int listener_adopt(struct listener *listener, int fd, int64_t port, bool may_be_
 			 bound.un.sun_path[0] != '\0' ? bound.un.sun_path : "a socket without a file");
 		listener->port = port_in(listener->name, port);
 		rc = 0;
-	} else if (!may_be_public && !is_loopback(&bound.any)) {
+	} else if (!may_be_public && !listener_is_loopback(&bound.any)) {
 		fail(err, err_len,
 		     "will not listen on descriptor %d, which was passed: authentication is not set up, and other machines "
 		     "could connect",

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #define LISTENER_NAME_MAX (PATH_MAX)
@@ -27,6 +28,9 @@ struct listener {
 };
 
 enum listener_kind { LISTENER_CLIENTS, LISTENER_CONTROL };
+
+/* Of an IPv4 or IPv6 address: can only this machine reach it? */
+bool listener_is_loopback(const struct sockaddr *address);
 
 #define LISTENER_CLOSED {.fd = -1}
 

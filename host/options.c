@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "config_file.h"
+#include "fail.h"
 #include "framing.h"
 #include "log.h"
 
@@ -177,18 +177,6 @@ static const struct option_spec specs[] = {
 #define LONG_BASE 1000 /* what getopt_long() returns for specs[0]: beyond all letters */
 #define HELP_OPTION (LONG_BASE + (int)SPEC_COUNT)
 #define SAMPLE_OPTION (HELP_OPTION + 1)
-
-static int fail(char *err, size_t err_len, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static int fail(char *err, size_t err_len, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(err, err_len, format, args);
-	va_end(args);
-	return -1;
-}
 
 static int set_text(char **field, const char *value)
 {

@@ -9,7 +9,6 @@
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fail.h"
 #include "log.h"
 #include "peers.h"
 
@@ -38,18 +38,6 @@
 static struct sock_filter filter[FILTER_MAX];
 static size_t filter_len;
 static uint64_t address_space_limit;
-
-static int fail(char *err, size_t err_len, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static int fail(char *err, size_t err_len, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(err, err_len, format, args);
-	va_end(args);
-	return -1;
-}
 
 void sandbox_no_new_privs(void)
 {

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fail.h"
 #include "log.h"
 #include "tls_gateway.h"
 
@@ -26,18 +26,6 @@ struct tls_unsent {
 	struct tls_order order;
 	int fds[2];
 };
-
-static int fail(char *err, size_t err_len, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static int fail(char *err, size_t err_len, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(err, err_len, format, args);
-	va_end(args);
-	return -1;
-}
 
 static uint64_t now_ms(void)
 {
