@@ -139,19 +139,24 @@ check-faults-long: $(BUILD)/pgcell.img
 bench-concurrency: $(BUILD)/pgcell.img peer
 	@bench/concurrency.py --build $(BUILD) --json $(BUILD)/bench/concurrency.json
 
-fuzz: $(addprefix $(TESTS)/fuzz-,wire image stream polling framing pgclient config_file) ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
-	@mkdir -p $(addprefix $(TESTS)/corpus-,wire image stream polling framing pgclient config_file)
+fuzz: $(addprefix $(TESTS)/fuzz-,wire image stream polling framing pgclient config_file snapshot) ## fuzz what crosses a trust boundary, FUZZ_SECONDS each (default 30)
+	@mkdir -p $(addprefix $(TESTS)/corpus-,wire image stream polling framing pgclient config_file snapshot)
 	@$(TESTS)/fuzz-stream -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-stream
 	@$(TESTS)/fuzz-polling -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=2000 $(TESTS)/corpus-polling
 	@$(TESTS)/fuzz-wire -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=10100 $(TESTS)/corpus-wire fuzz/corpus/wire
 	@$(TESTS)/fuzz-framing -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-framing fuzz/corpus/framing
 	@$(TESTS)/fuzz-pgclient -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=4000 $(TESTS)/corpus-pgclient fuzz/corpus/pgclient
 	@$(TESTS)/fuzz-config_file -max_total_time=$(or $(FUZZ_SECONDS),30) -max_len=8000 $(TESTS)/corpus-config_file fuzz/corpus/config_file
+	@$(TESTS)/fuzz-snapshot -max_total_time=$(or $(FUZZ_SECONDS),30) $(TESTS)/corpus-snapshot
 	@$(TESTS)/fuzz-image -max_total_time=$(or $(FUZZ_SECONDS),30) $(TESTS)/corpus-image
 
 $(TESTS)/fuzz-stream $(TESTS)/fuzz-polling: $(TESTS)/fuzz-%: fuzz/fuzz-%.c $(wildcard guest/comm/*.[ch])
 	@mkdir -p $(TESTS)
 	@$(CC_HOST) $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $< guest/comm/stream.c -o $@
+
+$(TESTS)/fuzz-snapshot: fuzz/fuzz-snapshot.c host/copy.c host/log.c
+	@mkdir -p $(TESTS)
+	@$(CC_HOST) $(TEST_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $< host/log.c -o $@
 
 $(TESTS)/fuzz-framing: host/pgscan.c
 $(TESTS)/fuzz-config_file: host/options.c host/log.c
