@@ -117,7 +117,10 @@ class Load:
         """Makes the cells, some at a time."""
         async def prepare(cell):
             c = await cell.prepare()
-            self.by_memory[memory_of(c.pid)] = cell
+            memory = memory_of(c.pid)
+            if memory is None or memory in self.by_memory:
+                raise AssertionError(f'the memory of cell {cell.name} is not known')
+            self.by_memory[memory] = cell
             await c.close()
 
         for i in range(0, len(self.cells), 8):
@@ -205,7 +208,7 @@ class Killer:
         except ProcessLookupError:
             return
         try:
-            cell = self.load.sessions.get(pid) or self.load.by_memory.get(memory_of(pid))
+            cell = self.load.sessions.get(pid) or self.load.by_memory.get(memory_of(pid) or 'none')
             if cell and e2e.parent_of(pid) == self.parent:
                 cell.kills.append(time.time())
                 self.killed[pid] = signo
@@ -217,13 +220,10 @@ class Killer:
 
 
 def memory_of(pid):
-    """The inode of the memory of a session's cell."""
-    folder = f'/proc/{pid}/fd'
-    with contextlib.suppress(OSError):
-        for fd in os.listdir(folder):
-            with contextlib.suppress(OSError):
-                if os.readlink(f'{folder}/{fd}').startswith('/memfd:'):
-                    return os.stat(f'{folder}/{fd}').st_ino
+    """The inode of the memory of a session's cell, None before it is mapped: its file is closed then."""
+    with contextlib.suppress(OSError), open(f'/proc/{pid}/maps', encoding='ascii', errors='replace') as f:
+        found = re.search(r'^\S+ \S+ \S+ \S+ (\d+) +/memfd:pgcell-cluster', f.read(), re.M)
+        return int(found[1]) if found else None
     return None
 
 
