@@ -276,10 +276,18 @@ void keeper_session_ended(struct supervisor *sv, struct cell *cell)
 	}
 }
 
-/* Takes as many as are missing; called when a warm cell was taken and now and then. */
+/*
+ * Makes as many as are missing when no client has come for a moment, so that it does not stand in the way of clients; while they come, one
+ * at a time, when more than half are missing.
+ */
 static void refill(struct supervisor *sv)
 {
-	while (!sv->is_stopping && is_set_up(sv) && warm_cells_are_current(sv) && sv->warm_count < (size_t)sv->config->warm && !keeper_is_full(sv)) {
+	bool is_quiet = uv_now(&sv->loop) - sv->client_at_ms >= REFILL_MS;
+	size_t most = is_quiet ? (size_t)sv->config->warm : 1;
+
+	if (!is_quiet && sv->warm_count * 2 >= (size_t)sv->config->warm)
+		return;
+	while (most-- > 0 && !sv->is_stopping && is_set_up(sv) && warm_cells_are_current(sv) && sv->warm_count < (size_t)sv->config->warm && !keeper_is_full(sv)) {
 		struct cell *cell = add_cell(sv, NULL, find_template(sv, NULL));
 
 		if (cell == NULL)

@@ -559,6 +559,7 @@ static int on_start_tls(struct conn *conn, int inner_fd, bool is_direct)
 /* Into the cell's queue. */
 static void admit(struct supervisor *sv, struct conn *conn, struct cell *cell)
 {
+	sv->client_at_ms = uv_now(&sv->loop);
 	conn->cell = cell;
 	TAILQ_INSERT_TAIL(&cell->waiting, conn, cell_link);
 	conn_wait(conn, (uint64_t)sv->config->session_wait_ms);

@@ -49,6 +49,7 @@ struct supervisor {
 	uint64_t sweep_at_ms; /* the next one, in the loop's time */
 	bool is_fair;
 	size_t warm_count;
+	uint64_t client_at_ms; /* when the last one was let in, in the loop's time */
 	uint64_t memory_bytes; /* of all cells, when last looked at; only with --total-memory */
 	struct auth auth;
 	struct control control;
