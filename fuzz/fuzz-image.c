@@ -16,23 +16,10 @@
 #include "../host/image.h"
 
 #include "../guest/port/layout.h"
+#include "input.h"
 
 #define PAGES_MAX 24u
 #define RUNS_MAX 48u
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
-static uint64_t take(struct input *in, size_t len)
-{
-	uint64_t value = 0;
-
-	for (; len > 0 && in->left > 0; len--, in->left--)
-		value = value << 8 | *in->at++;
-	return value;
-}
 
 /* A small number of pages, or anything. */
 static uint64_t take_bytes(struct input *in, bool is_raw)

@@ -3,24 +3,11 @@
  * input is what the file says, in small numbers unless a bit asks for raw ones.
  */
 #include "../host/copy.c" /* for its checksum */
+#include "input.h"
 
 #define PAGES_MAX 24u
 #define RUNS_MAX 48u
 #define MEMORY_PAGES_MAX 64u
-
-struct input {
-	const uint8_t *at;
-	size_t left;
-};
-
-static uint64_t take(struct input *in, size_t len)
-{
-	uint64_t value = 0;
-
-	for (; len > 0 && in->left > 0; len--, in->left--)
-		value = value << 8 | *in->at++;
-	return value;
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

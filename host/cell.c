@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -120,24 +121,11 @@ void cell_remove(struct cell_table *table, struct cell *cell)
 	cell_free(cell);
 }
 
-struct visitor {
-	void (*visit)(struct cell *cell, void *data);
-	void *data;
-};
-
-static void visit_node(const void *node, VISIT order, void *closure)
+uint64_t cell_memory_bytes(const struct cell *cell)
 {
-	const struct visitor *visitor = closure;
+	struct stat info;
 
-	if (order == postorder || order == leaf)
-		visitor->visit(*(struct cell *const *)node, visitor->data);
-}
-
-void cell_each(const struct cell_table *table, void (*visit)(struct cell *cell, void *data), void *data)
-{
-	struct visitor visitor = {visit, data};
-
-	twalk_r(table->by_name, visit_node, &visitor);
+	return fstat(cell->fd, &info) == 0 ? (uint64_t)info.st_blocks * 512 : 0;
 }
 
 const char *cell_state_name(enum cell_state state)

@@ -88,7 +88,8 @@ void cell_rename(struct cell_table *table, struct cell *cell, const char *name);
 /* Nobody may wait for it, run in it or copy it. */
 void cell_remove(struct cell_table *table, struct cell *cell);
 
-void cell_each(const struct cell_table *table, void (*visit)(struct cell *cell, void *data), void *data);
+/* What its memfd holds; 0 when it cannot be told. */
+uint64_t cell_memory_bytes(const struct cell *cell);
 
 const char *cell_state_name(enum cell_state state);
 

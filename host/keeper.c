@@ -6,7 +6,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,13 +31,6 @@ static void answer(copy_done *done, void *data, const char *sqlstate, const char
 	va_end(args);
 	if (done != NULL)
 		done(data, sqlstate, message);
-}
-
-static uint64_t memory_of(const struct cell *cell)
-{
-	struct stat info;
-
-	return fstat(cell->fd, &info) == 0 ? (uint64_t)info.st_blocks * 512 : 0;
 }
 
 static bool is_in_use(const struct cell *cell)
@@ -391,7 +383,7 @@ static void sweep_cell(struct supervisor *sv, struct cell *cell)
 			cancel_slow(sv, backend);
 	}
 	if (sv->config->total_memory_mib > 0)
-		sv->memory_bytes += memory_of(cell);
+		sv->memory_bytes += cell_memory_bytes(cell);
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -555,7 +547,7 @@ int keeper_list(struct supervisor *sv, int fd)
 	LIST_FOREACH (cell, &sv->cells.all, all_link) {
 		if (!cell->is_warm && cell != sv->auth.prepared)
 			fprintf(out, "%s\t%s\t%u\t%llu\n", cell->name, cell_state_name(cell->state), (unsigned)cell->slots_taken_count,
-				(unsigned long long)memory_of(cell));
+				(unsigned long long)cell_memory_bytes(cell));
 	}
 	return fclose(out) == 0 ? 0 : -errno;
 }

@@ -7,14 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "log.h"
 #include "operations.h"
-#include "runtime.h"
 #include "sandbox.h"
 #include "sd.h"
 #include "supervisor_internal.h"
@@ -24,8 +22,6 @@
 #define CONNS_EXTRA 64 /* connections without a session, beyond max-sessions: cancel requests must get through */
 #define CANCELS_PER_CELL_MAX 16 /* running at a time; clients need no password for these */
 #define RECOVERIES_KILLED_MAX 10 /* in a row, by the machine's OOM killer, say: then recovery itself is at fault */
-#define SESSION_BYTES_MAX (UINT64_C(1) << 48)
-#define MEMORY_SAMPLE_CELLS 10000 /* whose memory a scrape looks at, the first by name: a system call each */
 #define STOP_TIMEOUT_MS (FORKSERVER_STOP_GRACE_MS + 2000)
 
 static const int signal_numbers[SIGNAL_COUNT] = {SIGINT, SIGTERM, SIGHUP};
@@ -323,61 +319,6 @@ static void on_failed(struct supervisor *sv, struct backend *backend, int error)
 	supervisor_advance(sv, cell);
 }
 
-static enum metrics_end end_of(int wait_status)
-{
-	if (WIFSIGNALED(wait_status))
-		return METRICS_END_SIGNAL;
-	switch (WEXITSTATUS(wait_status)) {
-	case 0:
-		return METRICS_END_OK;
-	case 1:
-		return METRICS_END_FATAL;
-	case RUNTIME_EXIT_TRAP:
-		return METRICS_END_TRAP;
-	default:
-		return METRICS_END_OTHER;
-	}
-}
-
-/* A session may have written anything: no more than it could have moved in years. */
-static uint64_t bounded_bytes(const uint64_t *bytes)
-{
-	uint64_t value = *(const volatile uint64_t *)bytes;
-
-	return value < SESSION_BYTES_MAX ? value : SESSION_BYTES_MAX;
-}
-
-/* Once it is known. The page is the session's: it may say anything. */
-static void observe_ready(struct metrics *metrics, struct backend *backend, const struct tally *tally)
-{
-	uint64_t ready_ns = *(const volatile uint64_t *)&tally->ready_ns;
-
-	if (backend->is_ready_observed || ready_ns == 0)
-		return;
-	backend->is_ready_observed = true;
-	if (ready_ns >= backend->accepted_ns && ready_ns <= uv_hrtime())
-		metrics_observe(&metrics->ready, ready_ns - backend->accepted_ns);
-}
-
-/* What is left to say of a process that has ended. */
-static void count_end(struct metrics *metrics, struct backend *backend, int wait_status)
-{
-	const struct tally *tally = tally_at(backend->tally);
-	bool is_success = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
-
-	metrics->ends[end_of(wait_status)]++;
-	if (backend->kind == SESSION_RECOVER)
-		is_success ? metrics->recoveries_ok++ : metrics->recoveries_failed++;
-	if (backend->kind == SESSION_VACUUM_WORKER)
-		is_success ? metrics->autovacuums_ok++ : metrics->autovacuums_failed++;
-	if (tally == NULL)
-		return;
-	observe_ready(metrics, backend, tally);
-	metrics->bytes_in += bounded_bytes(&tally->bytes_in);
-	metrics->bytes_out += bounded_bytes(&tally->bytes_out);
-	metrics_count_errors(&metrics->errors, tally);
-}
-
 static void on_ended(struct supervisor *sv, struct backend *backend, int wait_status)
 {
 	struct cell *cell = backend->cell;
@@ -393,7 +334,7 @@ static void on_ended(struct supervisor *sv, struct backend *backend, int wait_st
 		keeper_copy_ended(sv, backend, WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
 		return;
 	}
-	count_end(&sv->ops.metrics, backend, wait_status);
+	observe_end(sv, backend, wait_status);
 	backend_remove(&sv->backends, backend);
 	if (sv->is_stopping && !sv->is_draining) {
 		/* SIGKILL is how those end that do not end by themselves */
@@ -722,89 +663,6 @@ static void on_accept(void *data, int fd, const struct sockaddr_storage *peer)
 		return;
 	}
 	(void)add_conn(sv, fd, peer);
-}
-
-/* ---- what operators ask ---- */
-
-struct sampling {
-	struct metrics *metrics;
-	struct metrics_now *now;
-	unsigned cells_looked_at;
-};
-
-static void sample_cell(struct cell *cell, void *data)
-{
-	struct sampling *sampling = data;
-	struct stat info;
-
-	sampling->now->cells[cell->state]++;
-	if (sampling->cells_looked_at++ < MEMORY_SAMPLE_CELLS && fstat(cell->fd, &info) == 0)
-		sampling->now->cells_memory_bytes += (uint64_t)info.st_blocks * 512;
-}
-
-static void sample_backend(struct backend *backend, void *data)
-{
-	struct sampling *sampling = data;
-	const struct tally *tally = tally_at(backend->tally);
-
-	if (tally == NULL)
-		return;
-	observe_ready(sampling->metrics, backend, tally);
-	sampling->now->bytes_in += bounded_bytes(&tally->bytes_in);
-	sampling->now->bytes_out += bounded_bytes(&tally->bytes_out);
-	metrics_count_errors(&sampling->now->errors, tally);
-}
-
-/* Resident; 0 when it cannot be told. */
-static uint64_t process_memory_bytes(pid_t pid)
-{
-	unsigned long long pages = 0;
-	char path[64];
-	FILE *in;
-
-	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-	in = fopen(path, "re");
-	if (in == NULL)
-		return 0;
-	if (fscanf(in, "%*u %llu", &pages) != 1)
-		pages = 0;
-	fclose(in);
-	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static void sample(struct metrics_now *now, void *data)
-{
-	struct supervisor *sv = data;
-	struct sampling sampling = {&sv->ops.metrics, now, 0};
-
-	now->sessions = sv->backends.client_count;
-	now->is_draining = sv->is_stopping;
-	for (int i = 0; i < LISTENER_COUNT; i++)
-		now->shed += sv->gates[i].shed_count;
-	cell_each(&sv->cells, sample_cell, &sampling);
-	backend_each(&sv->backends, sample_backend, &sampling);
-	now->supervisor_memory_bytes = process_memory_bytes(getpid());
-	now->fork_server_memory_bytes = process_memory_bytes(sv->fs.pid);
-}
-
-static const char *health(void *data)
-{
-	struct supervisor *sv = data;
-
-	return forkserver_is_alive(&sv->fs) ? NULL : "the fork server is gone";
-}
-
-static bool is_stopping(void *data)
-{
-	return ((struct supervisor *)data)->is_stopping;
-}
-
-static int connect_probe(void *data)
-{
-	struct supervisor *sv = data;
-	struct cell *cell = cell_add(&sv->cells, NULL); /* as the image is: nobody asks for a password there */
-
-	return cell == NULL ? -errno : supervisor_connect_to(sv, cell);
 }
 
 /* ---- life and death of the program ---- */
@@ -1205,8 +1063,6 @@ static void serve_clients(struct supervisor *sv, const char *reason)
 int supervisor_run(const struct config *config, const struct supervisor_hooks *hooks)
 {
 	static struct supervisor supervisor;
-	static const struct operations_server server = {
-		.sample = sample, .health = health, .is_stopping = is_stopping, .connect = connect_probe, .data = &supervisor};
 	struct supervisor *sv = &supervisor;
 	char err[1024];
 	int rc;
@@ -1217,6 +1073,7 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 	control_init(&sv->control);
 	TAILQ_INIT(&sv->conns);
 	operations_init(&sv->ops);
+	observe_init(sv);
 	cell_table_init(&sv->cells);
 	backend_table_init(&sv->backends);
 	signal(SIGPIPE, SIG_IGN);
@@ -1254,7 +1111,7 @@ int supervisor_run(const struct config *config, const struct supervisor_hooks *h
 	}
 
 	if (open_gates(sv, err, sizeof(err)) == 0 &&
-	    operations_open(&sv->ops, &sv->loop, config, &server, err, sizeof(err)) == 0) {
+	    operations_open(&sv->ops, &sv->loop, config, &sv->server, err, sizeof(err)) == 0) {
 		if (config->auth == AUTH_TRUST)
 			serve_clients(sv, NULL);
 		else if (auth_begin(&sv->auth, sv, serve_clients, err, sizeof(err)) != 0)

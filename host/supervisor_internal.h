@@ -1,5 +1,6 @@
 /*
- * What the parts of the server share: supervisor.c (clients, sessions, life and death), keeper.c (cells as things). Nobody else
+ * What the parts of the server share: supervisor.c (clients, sessions, life and death), keeper.c (cells as
+ * things), observe.c (what operators ask). Nobody else
  * includes this.
  */
 #ifndef PGCELL_SUPERVISOR_INTERNAL_H
@@ -41,6 +42,7 @@ struct supervisor {
 	struct backend_table backends;
 	struct vacuum vacuum;
 	struct operations ops;
+	struct operations_server server; /* what they may ask, observe.c */
 	TAILQ_HEAD(, conn) conns; /* all that are not closed */
 	size_t conn_count;
 	double rate_left; /* connections that may still come, refilled by --connection-rate */
@@ -82,6 +84,14 @@ int supervisor_connect_to(struct supervisor *sv, struct cell *cell) __attribute_
 
 /* Everybody who waits for the cell. */
 void supervisor_refuse_waiting(struct cell *cell, const char *sqlstate, const char *message, const char *hint);
+
+/* ---- observe.c ---- */
+
+/* Before operations_open(). */
+void observe_init(struct supervisor *sv);
+
+/* Counts what there is left to say of a process that has ended. */
+void observe_end(struct supervisor *sv, struct backend *backend, int wait_status);
 
 /* ---- keeper.c ---- */
 

@@ -7,7 +7,7 @@ TEST_CFLAGS := -std=gnu11 -O1 -g $(HOST_WARN) -Iguest/vfs
 VFS_NATIVE := $(filter-out guest/vfs/vfs_wasi.c,$(wildcard guest/vfs/*.c))
 HOST_LIBS := libuv libseccomp libmicrohttpd openssl
 SUPERVISOR_SOURCES := $(addprefix host/,main.c options.c config_file.c manual.c log.c wire.c cell.c backend.c conn.c gate.c listener.c \
-	forkserver.c forkserver_child.c supervisor.c auth.c vacuum.c serve.c leash.c channel.c port.c relay.c framing.c pgscan.c pgclient.c run.c \
+	forkserver.c forkserver_child.c supervisor.c observe.c auth.c vacuum.c serve.c leash.c channel.c port.c relay.c framing.c pgscan.c pgclient.c run.c \
 	exec.c rows.c aligned.c out.c utf8.c sqlerror.c keeper.c copies.c copy.c control.c cell_cmd.c fair.c peers.c sandbox.c \
 	tally.c metrics.c http.c probe.c operations.c sd.c tls.c tls_gateway.c)
 
